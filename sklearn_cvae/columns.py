@@ -1,0 +1,487 @@
+"""Column kinds: how a column becomes network inputs, and what distribution it gets.
+
+A column reaches this module as float64 numbers (a level's index, or a number) with NaN for a
+missing cell. A *codec* (numpy, one per column) maps numbers to one float32 scalar per cell and
+maps probabilities back to numbers. A *kind* (torch, one per group of columns) holds everything
+that is wider than one scalar: the network inputs and the likelihood.
+
+Every kind describes a cell by probabilities over a finite set of *atoms* (levels, or bins of a
+numeric column), so that means, quantiles and draws are written once, in the codecs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Array = NDArray[Any]
+
+N_BINS = 48
+N_SEGMENTS = 16
+MIN_CELLS_PER_BIN = 8
+MAX_KNOTS = 4096
+MAX_SPIKES = 48
+TAIL_MASS = 1e-3
+LOG_2PI = float(np.log(2 * np.pi))
+
+
+class Cells(NamedTuple):
+    """An encoded table and the part each cell plays.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d), float32
+    visible : ndarray of shape (n, d), bool
+        Cells that the posterior sees as data.
+    given : ndarray of shape (n, d), bool
+        Cells that are conditions.
+    """
+
+    values: Array
+    visible: Array
+    given: Array
+
+
+# --------------------------------------------------------------------------------------
+# Codecs: numbers <-> one scalar per cell, and probabilities -> numbers
+# --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LevelCodec:
+    """A column of level indices `0 .. n_levels - 1`; the scalar is the index itself.
+
+    Parameters
+    ----------
+    n_levels : int
+        Number of levels. A column without any observed level has one atom that decodes to NaN.
+    """
+
+    n_levels: int
+
+    @property
+    def n_atoms(self) -> int:
+        return max(self.n_levels, 1)
+
+    def encode(self, numbers: Array) -> Array:
+        return numbers.astype(np.float32)
+
+    def log_volume(self, numbers: Array) -> Array:
+        """Log of the user's units per model unit: zero, for probabilities are masses."""
+        return np.zeros(len(numbers))
+
+    def mode(self, probs: Array) -> Array:
+        return self._known(probs.argmax(axis=1))
+
+    mean = mode
+    median = mode
+
+    def quantile(self, probs: Array, q: Array) -> Array:
+        return self._known(_locate(probs, q)[0])
+
+    def _known(self, levels: Array) -> Array:
+        return levels.astype(float) if self.n_levels else np.full(len(levels), np.nan)
+
+
+@dataclass(frozen=True)
+class NumericCodec:
+    """A numeric column on the scale of normal scores, cut into bins.
+
+    Parameters
+    ----------
+    knots : ndarray of shape (n_knots,)
+        Distinct training values in ascending order, all of them or evenly spaced quantiles.
+    scores : ndarray of shape (n_knots,)
+        The knots' normal scores, standardised. The scale between knots is linear.
+    first : ndarray of shape (n_atoms + 1,)
+        Index of each bin's first knot; bin `b` holds `knots[first[b]:first[b + 1]]`.
+    means : ndarray of shape (n_atoms,)
+        Mean of the training cells in each bin.
+    widths : ndarray of shape (n_atoms,)
+        Width of each bin in the column's units; 0 for a bin that is a single repeated value.
+    """
+
+    knots: Array
+    scores: Array
+    first: Array
+    means: Array
+    widths: Array
+
+    @classmethod
+    def fit(cls, numbers: Array) -> Self:
+        """Learn the scale and the bins from a column's observed cells.
+
+        Examples
+        --------
+        >>> codec = NumericCodec.fit(np.array([0.0, 0.0, 1.0, np.nan, 1.0]))
+        >>> codec.knots
+        array([0., 1.])
+        """
+        cells = np.sort(numbers[~np.isnan(numbers)])
+        if len(cells) == 0:
+            nan = np.array([np.nan])
+            return cls(nan, np.zeros(1), np.array([0, 1]), nan, np.zeros(1))
+        values, counts = np.unique(cells, return_counts=True)
+        keep = _spread(counts)
+        knots = values[keep]
+        middles = (knots[1:] + knots[:-1]) / 2
+        mass = np.bincount(np.searchsorted(middles, values, side="right"), counts) / len(cells)
+        middle_rank = np.cumsum(mass) - mass / 2
+        spike = _spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
+        first = _bin_starts(middle_rank, spike, len(cells))
+        edges = _edges(knots, first)
+        bin_of = np.searchsorted(edges[1:-1], cells, side="right")
+        total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
+        widths = np.where(spike[first[:-1]], 0.0, np.diff(edges))
+        return cls(
+            knots=knots,
+            scores=_standardise(ndtri(middle_rank), mass),
+            first=first,
+            means=knots[0] + total / np.bincount(bin_of),
+            widths=widths,
+        )
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.means)
+
+    @property
+    def score_edges(self) -> Array:
+        """Inner bin edges on the scale of scores, of shape (n_atoms - 1,)."""
+        inner = self.first[1:-1]
+        return (self.scores[inner] + self.scores[inner - 1]) / 2
+
+    @property
+    def score_centres(self) -> Array:
+        """Mean score of each bin's knots, of shape (n_atoms,)."""
+        return np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
+
+    def encode(self, numbers: Array) -> Array:
+        knots, scores = self.knots, self.scores
+        if len(knots) == 1:
+            return np.clip(numbers - knots[0], -1e6, 1e6).astype(np.float32)
+        encoded = np.interp(numbers, knots, scores)
+        for outside, end, inner in ((numbers < knots[0], 0, 1), (numbers > knots[-1], -1, -2)):
+            slope = (scores[end] - scores[inner]) / (knots[end] - knots[inner])
+            encoded[outside] += (numbers[outside] - knots[end]) * slope
+        return np.clip(encoded, -1e6, 1e6).astype(np.float32)
+
+    def log_slope(self, numbers: Array) -> Array:
+        """Log of d(score) / d(number), by which a density of scores becomes one of numbers."""
+        if len(self.knots) == 1:
+            return np.zeros(len(numbers))
+        slopes = np.diff(self.scores) / np.diff(self.knots)
+        piece = np.searchsorted(self.knots, numbers, side="right") - 1
+        return np.log(slopes[np.clip(piece, 0, len(slopes) - 1)])
+
+    def log_volume(self, numbers: Array) -> Array:
+        """Log density of each number within its bin (0 where the bin is a single value).
+
+        A share `TAIL_MASS` of each outermost bin lies beyond the seen range as a half-Cauchy
+        whose scale is the range, so that a number never seen has a finite, falling density.
+        """
+        if np.isnan(self.knots[0]):
+            return np.zeros(len(numbers))
+        edges = _edges(self.knots, self.first)
+        bin_of = np.searchsorted(edges[1:-1], numbers, side="right")
+        density = -np.log(np.where(self.widths > 0, self.widths, 1.0))[bin_of]
+        outer = (bin_of == 0) | (bin_of == self.n_atoms - 1)
+        distance = np.maximum(edges[0] - numbers, numbers - edges[-1])
+        scale = max(edges[-1] - edges[0], 1e-12 * abs(edges[0]), 1e-300)
+        sides = 2 if self.n_atoms == 1 else 1
+        tail = np.log(TAIL_MASS * 2 / np.pi / sides / scale) - np.log1p((distance / scale) ** 2)
+        inside = np.where(outer, density + np.log1p(-TAIL_MASS), density)
+        return np.where(distance > 0, tail, inside)
+
+    def mode(self, probs: Array) -> Array:
+        atom = probs.argmax(axis=1)
+        middle = (self.first[atom] + self.first[atom + 1] - 1) // 2
+        return self.knots[middle]
+
+    def mean(self, probs: Array) -> Array:
+        mean = probs @ (self.means - self.knots[0]) + self.knots[0]
+        return np.clip(mean, self.knots[0], self.knots[-1])
+
+    def median(self, probs: Array) -> Array:
+        return self.quantile(probs, np.full(len(probs), 0.5))
+
+    def quantile(self, probs: Array, q: Array) -> Array:
+        """Return the training value at quantile q of each row's distribution."""
+        atom, within = _locate(probs, q)
+        n_knots = self.first[atom + 1] - self.first[atom]
+        step = np.minimum((within * n_knots).astype(int), n_knots - 1)
+        return self.knots[self.first[atom] + step]
+
+
+def _spread(counts: Array) -> Array:
+    """Indices of at most about MAX_KNOTS values: the ends, the spikes and even quantiles."""
+    if len(counts) <= MAX_KNOTS:
+        return np.arange(len(counts))
+    cumulated = np.cumsum(counts)
+    even = np.searchsorted(cumulated, np.linspace(1, cumulated[-1], MAX_KNOTS))
+    spikes = np.flatnonzero(counts > cumulated[-1] / N_BINS)
+    return np.unique(np.r_[0, even, spikes, len(counts) - 1])
+
+
+def _spikes(counts: Array, n_cells: int, *, all_kept: bool) -> Array:
+    """Which knots are values of their own: all of a discrete column, else frequent ones."""
+    if all_kept and len(counts) <= min(N_BINS, max(n_cells / 2, 1)):
+        return np.ones(len(counts), dtype=bool)
+    return counts > max(n_cells / N_BINS, MIN_CELLS_PER_BIN)
+
+
+def _bin_starts(middle_rank: Array, spike: Array, n_cells: int) -> Array:
+    """First knot of each bin: even shares of the cells, each spike a bin of its own."""
+    n_bins = int(np.clip(n_cells // MIN_CELLS_PER_BIN, 1, N_BINS))
+    share = np.floor(middle_rank * n_bins).astype(int)
+    starts = (np.diff(share) > 0) | spike[1:] | spike[:-1]
+    return np.r_[0, np.flatnonzero(starts) + 1, len(spike)]
+
+
+def _edges(knots: Array, first: Array) -> Array:
+    """Bin edges in the column's units: halfway between knots, half a gap beyond the ends."""
+    if len(knots) == 1:
+        return np.repeat(knots, 2)
+    inner = (knots[first[1:-1]] + knots[first[1:-1] - 1]) / 2
+    low = knots[0] - (knots[1] - knots[0]) / 2
+    high = knots[-1] + (knots[-1] - knots[-2]) / 2
+    return np.r_[low, inner, high]
+
+
+def _standardise(scores: Array, mass: Array) -> Array:
+    centred = scores - scores @ mass
+    scale = np.sqrt(centred**2 @ mass)
+    return centred / scale if scale > 0 else centred
+
+
+def _locate(probs: Array, q: Array) -> tuple[Array, Array]:
+    """Return the atom that holds quantile q in each row, and q's position (0..1) within it."""
+    cumulated = np.cumsum(probs, axis=1)
+    target = q * cumulated[:, -1]
+    atom = np.minimum((cumulated <= target[:, None]).sum(axis=1), probs.shape[1] - 1)
+    rows = np.arange(len(probs))
+    share = probs[rows, atom]
+    below = cumulated[rows, atom] - share
+    within = np.divide(target - below, share, out=np.zeros(len(probs)), where=share > 0)
+    return atom, np.clip(within, 0.0, 1.0)
+
+
+Codec = LevelCodec | NumericCodec
+
+
+# --------------------------------------------------------------------------------------
+# Kinds: network inputs and likelihood of a group of columns
+# --------------------------------------------------------------------------------------
+
+
+class Kind(nn.Module):
+    """A group of `m` columns that share a likelihood, as one vectorised object.
+
+    Parameters
+    ----------
+    columns : list of int
+        Positions of the group's columns in the table.
+    codecs : list of codec
+        The columns' codecs, in the same order.
+
+    Notes
+    -----
+    A subclass gives, for `m` columns of at most `n_atoms` atoms:
+
+    - `n_inputs`: network inputs per column; `inputs(values)`: (n, m) -> (n, m, n_inputs);
+    - `n_params`: network outputs for the group;
+    - `log_prob(params, values)`: (n, n_params), (n, m) -> (n, m);
+    - `probs(params)`: (n, n_params) -> (n, m, n_atoms), zero beyond a column's own atoms.
+    """
+
+    numeric: ClassVar[bool]
+    columns: Tensor
+
+    def __init__(self, columns: list[int], codecs: list[Any]) -> None:
+        super().__init__()
+        self.register_buffer("columns", torch.tensor(columns), persistent=False)
+        self.n_atoms = max(codec.n_atoms for codec in codecs)
+        self.n_columns = len(codecs)
+        self.n_inputs: int
+        self.n_params: int
+
+    def _buffer(self, name: str, rows: list[Array], fill: float, width: int) -> None:
+        """Register ragged rows as one padded float32 buffer of shape (m, width)."""
+        padded = np.full((len(rows), width), fill, dtype=np.float32)
+        for row, values in zip(padded, rows, strict=True):
+            row[: len(values)] = values
+        self.register_buffer(name, torch.from_numpy(padded), persistent=False)
+
+    @staticmethod
+    def log_volume(codec: Any, numbers: Array) -> Array:
+        """Log of model units per user's unit at each number, which `log_prob` leaves out."""
+        return codec.log_volume(numbers)
+
+    def inputs(self, values: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def probs(self, params: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Categorical(Kind):
+    r"""Levels with \(p(x = l) = \mathrm{softmax}(\eta)_l\); inputs are one-hot."""
+
+    numeric = False
+    padding: Tensor
+
+    def __init__(self, columns: list[int], codecs: list[LevelCodec]) -> None:
+        super().__init__(columns, codecs)
+        self.n_inputs = self.n_atoms
+        self.n_params = self.n_columns * self.n_atoms
+        self._buffer("padding", [np.zeros(c.n_atoms) for c in codecs], -torch.inf, self.n_atoms)
+
+    def inputs(self, values: Tensor) -> Tensor:
+        levels = torch.arange(self.n_atoms, device=values.device)
+        return (values[..., None] == levels).to(torch.float32)
+
+    def _logits(self, params: Tensor) -> Tensor:
+        return params.unflatten(1, (self.n_columns, self.n_atoms)) + self.padding
+
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        return _pick(self._logits(params), values.long())
+
+    def probs(self, params: Tensor) -> Tensor:
+        return self._logits(params).softmax(-1)
+
+
+class Bernoulli(Kind):
+    r"""Two levels with \(p(x = 1) = \mathrm{sigmoid}(\eta)\); the input is -1 or 1."""
+
+    numeric = False
+
+    def __init__(self, columns: list[int], codecs: list[LevelCodec]) -> None:
+        super().__init__(columns, codecs)
+        self.n_inputs = 1
+        self.n_params = self.n_columns
+
+    def inputs(self, values: Tensor) -> Tensor:
+        return (2 * values - 1)[..., None]
+
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        return F.logsigmoid(params * (2 * values - 1))
+
+    def probs(self, params: Tensor) -> Tensor:
+        return torch.stack([torch.sigmoid(-params), torch.sigmoid(params)], dim=-1)
+
+
+class Numeric(Kind):
+    """Base of the numeric kinds: inputs are the score and its piecewise-linear encoding.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko. On Embeddings for Numerical Features in Tabular Deep
+    Learning. NeurIPS 2022. Departure: a segment's encoding is centred at one half.
+    """
+
+    numeric = True
+    edges: Tensor
+    centres: Tensor
+    segment_low: Tensor
+    segment_scale: Tensor
+
+    def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
+        super().__init__(columns, codecs)
+        segments = [_segments(codec) for codec in codecs]
+        n_segments = max(max(len(s) for s in segments) - 1, 0)
+        self.n_inputs = 1 + n_segments
+        self._buffer("segment_low", [s[:-1] for s in segments], 0.0, n_segments)
+        self._buffer("segment_scale", [1 / np.diff(s) for s in segments], 0.0, n_segments)
+        self._buffer("edges", [c.score_edges for c in codecs], torch.inf, self.n_atoms - 1)
+        self._buffer("centres", [c.score_centres for c in codecs], 0.0, self.n_atoms)
+
+    def inputs(self, values: Tensor) -> Tensor:
+        position = (values[..., None] - self.segment_low) * self.segment_scale
+        return torch.cat([values.clamp(-5, 5)[..., None], position.clamp(0, 1) - 0.5], dim=-1)
+
+    def _bins(self, values: Tensor) -> Tensor:
+        return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
+
+
+def _segments(codec: NumericCodec) -> Array:
+    """Ends of the encoding's linear pieces: at most N_SEGMENTS, at even bins."""
+    ends = np.r_[codec.scores[0], codec.score_edges, codec.scores[-1]]
+    even = np.linspace(0, len(ends) - 1, min(N_SEGMENTS, codec.n_atoms) + 1).round().astype(int)
+    return np.unique(ends[even].astype(np.float32)).astype(float)
+
+
+class Histogram(Numeric):
+    r"""Bins with a discretised Gaussian tilted by free logits, on the scale of scores.
+
+    .. math:: p(x \in b) \propto \exp(\eta_b - (t_b - \mu)^2 / 2 \sigma^2)
+
+    `t_b` is the bin's centre, `mu` and `eta` are network outputs, and `sigma` is one learned
+    number per column. The Gaussian part lets bins share strength; the logits can take any shape.
+    Inside a bin the density is uniform; a bin that is one repeated value has a mass.
+    """
+
+    padding: Tensor
+
+    def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
+        super().__init__(columns, codecs)
+        self.n_params = self.n_columns * (self.n_atoms + 1)
+        self.log_sigma = nn.Parameter(torch.zeros(self.n_columns))
+        self._buffer("padding", [np.zeros(c.n_atoms) for c in codecs], -torch.inf, self.n_atoms)
+
+    def _logits(self, params: Tensor) -> Tensor:
+        mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_atoms], dim=-1)
+        scale = torch.exp(-self.log_sigma.clamp(-4, 4))[:, None]
+        return eta - 0.5 * ((self.centres - mu) * scale) ** 2 + self.padding
+
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        return _pick(self._logits(params), self._bins(values))
+
+    def probs(self, params: Tensor) -> Tensor:
+        return self._logits(params).softmax(-1)
+
+
+class RankNormal(Numeric):
+    r"""Normal scores with \(t \sim N(\mu, \sigma^2)\), one learned `sigma` per column."""
+
+    def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
+        super().__init__(columns, codecs)
+        self.n_params = self.n_columns
+        self.log_sigma = nn.Parameter(torch.zeros(self.n_columns))
+
+    @staticmethod
+    def log_volume(codec: NumericCodec, numbers: Array) -> Array:
+        return codec.log_slope(numbers)
+
+    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
+        log_sigma = self.log_sigma.clamp(-4, 4)
+        standardised = (values - params) * torch.exp(-log_sigma)
+        return -0.5 * (standardised**2 + LOG_2PI) - log_sigma
+
+    def probs(self, params: Tensor) -> Tensor:
+        sigma = self.log_sigma.clamp(-4, 4).exp()[:, None]
+        below = torch.special.ndtr((self.edges - params[..., None]) / sigma)
+        return torch.diff(F.pad(F.pad(below, (0, 1), value=1.0), (1, 0)), dim=-1)
+
+
+def _pick(logits: Tensor, atoms: Tensor) -> Tensor:
+    """Log-probability of each chosen atom, normalised over the last axis."""
+    chosen = logits.gather(-1, atoms[..., None])[..., 0]
+    return chosen - logits.logsumexp(-1)
+
+
+KINDS: dict[str, type[Kind]] = {
+    "histogram": Histogram,
+    "rank_normal": RankNormal,
+    "categorical": Categorical,
+    "bernoulli": Bernoulli,
+}

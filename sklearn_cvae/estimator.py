@@ -1,0 +1,875 @@
+"""The estimators: parameters, validation and documentation. The math lives in the layers below."""
+
+from __future__ import annotations
+
+import numbers as number_types
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.callback import CallbackContext, CallbackSupportMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklearn_cvae import inference
+from sklearn_cvae.columns import Array
+from sklearn_cvae.model import PRIORS, TableCVAE
+from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
+from sklearn_cvae.table import (
+    TableCodec,
+    add_columns,
+    as_series,
+    as_table,
+    check_cells,
+    is_frame,
+    keep_columns,
+    missing_cells,
+    replace_values,
+    row_index,
+)
+from sklearn_cvae.training import (
+    CVAENet,
+    EpochHooks,
+    TableDataset,
+    build_net,
+    resolve_device,
+    torch_threads,
+)
+
+AUTO_EARLY_STOPPING_ROWS = 10_000
+DECODERS = {
+    "mean": inference.take_mean,
+    "median": inference.take_median,
+    "mode": inference.take_mode,
+}
+
+
+class ConditionalVAE(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    r"""Conditional variational autoencoder of a mixed table with missing cells.
+
+    Learns the joint distribution p(x | c) of numbers, categories, booleans and dates given
+    condition columns c, from rows with missing cells as they are. One encoder sees any subset
+    of a row's cells, so one fitted model extracts features, draws rows, imputes and scores.
+
+    Parameters
+    ----------
+    n_components : int, default=32
+        Length of the latent vector.
+    condition_features : None, str, int, callable, or sequence of str, int or bool, default=None
+        The condition columns of X: names, positions, a mask, or a callable that takes X and
+        returns one of these. None gives a plain variational autoencoder.
+    condition_on_target : bool, default=False
+        Whether `y` of `fit` is a condition too, under its name or as "target". `transform`
+        never sees it: it counts as unknown there.
+    condition_dropout : float in [0, 1], default=0.1
+        Share of training rows that lose some or all of their conditions, which trains
+        "unknown" as a value.
+    handle_unknown : {"missing", "error"}, default="missing"
+        What to do with a category that was not seen during fit: treat it as missing, with one
+        warning that names it, or raise. Conditions of `sample` and `inverse_transform` always
+        raise.
+    categorical_features : "from_dtype", or as `condition_features`, default="from_dtype"
+        Columns to be treated as categories whatever their dtype. Strings, objects,
+        categoricals, enums and booleans always are.
+    likelihoods : "auto" or dict, default="auto"
+        Likelihood per column, by name (position for arrays): "histogram" or "rank_normal" for
+        numbers and times, "categorical", or "bernoulli" for two levels. Columns not named get
+        "histogram", "categorical" or "bernoulli".
+    conditioning : {"concat", "film"}, default="concat"
+        How conditions enter the networks.
+    prior : {"mixture", "gaussian", "standard_normal"}, default="mixture"
+        The prior p(z | c).
+    hidden_layer_sizes : sequence of int, default=(128, 128, 128, 128)
+        Widths of the hidden layers of the encoder and of the decoder.
+    activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
+        Activation of the hidden layers.
+    dropout : float in [0, 1), default=0.0
+        Share of hidden units dropped during training.
+    alpha : float, default=0.0
+        Weight decay.
+    batch_size : "auto" or int, default="auto"
+        Rows per optimiser step; "auto" is 256, less for tables under 4,000 rows.
+    learning_rate_init : float, default=3e-3
+        Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
+    max_iter : int, default=150
+        Epochs.
+    early_stopping : "auto" or bool, default="auto"
+        Whether to hold out rows, stop when the likelihood of their hidden cells no longer
+        improves, and keep the best weights. "auto" does so from 10,000 rows.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out for early stopping.
+    n_iter_no_change : int, default=20
+        Epochs without improvement before training stops.
+    tol : float, default=1e-4
+        The least improvement, in nats per cell.
+    n_draws : int, default=32
+        Latent draws per row in `impute` and `score_samples`.
+    warm_start : bool, default=False
+        Whether `fit` continues from the last fit's weights and encoding.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights, batches, masks and noise. An int makes `fit` reproducible.
+    verbose : bool, default=False
+        Whether to show a progress bar. scikit-learn's callbacks work too.
+    n_jobs : int or None, default=None
+        Torch threads while fitting and predicting; None is 1, which is fastest for small
+        networks, and -1 is all cores. Restored afterwards.
+    device : str, default="auto"
+        Torch device. "auto" takes CUDA if there is one, else the CPU.
+    net_params : dict or None, default=None
+        Further parameters of the skorch net, such as `callbacks`; they override ours.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, if all are strings.
+    net_ : CVAENet
+        The skorch net; `net_.module_` is the torch module, `net_.history` the losses.
+    likelihoods_ : dict
+        The likelihood of each column.
+    condition_names_ : list
+        Names of the condition columns.
+    loss_curve_ : list of float
+        Training loss per epoch, nats per cell.
+    validation_curve_ : list of float
+        Loss on held-out hidden cells per epoch; empty without early stopping.
+    n_iter_ : int
+        Epochs run.
+    device_ : str
+        The device in use.
+
+    See Also
+    --------
+    CVAEImputer : The same model as a transformer that fills missing cells.
+
+    Notes
+    -----
+    The objective and its sources are in `sklearn_cvae.objectives`, the column kinds in
+    `sklearn_cvae.columns`.
+
+    References
+    ----------
+    Sohn, Lee, Yan. Learning Structured Output Representation using Deep Conditional Generative
+    Models. NeurIPS 2015.
+    Ivanov, Figurnov, Vetrov. Variational Autoencoder with Arbitrary Conditioning. ICLR 2019.
+
+    Examples
+    --------
+    >>> from sklearn_cvae import ConditionalVAE
+    >>> from sklearn_cvae.datasets import load_penguins
+    >>> penguins = load_penguins()
+    >>> cvae = ConditionalVAE(condition_features=["species"], max_iter=5, random_state=0)
+    >>> cvae.fit(penguins).transform(penguins).shape
+    (344, 32)
+    >>> cvae.impute(penguins).isna().sum().sum()
+    np.int64(0)
+    >>> cvae.sample(2, conditions={"species": "Gentoo"}, random_state=0)["species"].tolist()
+    ['Gentoo', 'Gentoo']
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "n_components": [Interval(number_types.Integral, 1, None, closed="left")],
+        "condition_features": [None, str, number_types.Integral, slice, callable, "array-like"],
+        "condition_on_target": ["boolean"],
+        "condition_dropout": [Interval(number_types.Real, 0, 1, closed="both")],
+        "handle_unknown": [StrOptions({"missing", "error"})],
+        "categorical_features": [
+            None,
+            str,
+            number_types.Integral,
+            slice,
+            callable,
+            "array-like",
+        ],
+        "likelihoods": [StrOptions({"auto"}), dict],
+        "conditioning": [StrOptions(set(CONDITIONING))],
+        "prior": [StrOptions(set(PRIORS))],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "dropout": [Interval(number_types.Real, 0, 1, closed="left")],
+        "alpha": [Interval(number_types.Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(number_types.Integral, 1, None, closed="left"),
+        ],
+        "learning_rate_init": [Interval(number_types.Real, 0, None, closed="neither")],
+        "max_iter": [Interval(number_types.Integral, 1, None, closed="left")],
+        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "validation_fraction": [Interval(number_types.Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(number_types.Integral, 1, None, closed="left")],
+        "tol": [Interval(number_types.Real, 0, None, closed="left")],
+        "n_draws": [Interval(number_types.Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "n_jobs": [None, number_types.Integral],
+        "device": [str],
+        "net_params": [None, dict],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 32,
+        *,
+        condition_features: Any = None,
+        condition_on_target: bool = False,
+        condition_dropout: float = 0.1,
+        handle_unknown: Literal["missing", "error"] = "missing",
+        categorical_features: Any = "from_dtype",
+        likelihoods: Any = "auto",
+        conditioning: str = "concat",
+        prior: str = "mixture",
+        hidden_layer_sizes: Sequence[int] = (128, 128, 128, 128),
+        activation: str = "silu",
+        dropout: float = 0.0,
+        alpha: float = 0.0,
+        batch_size: Any = "auto",
+        learning_rate_init: float = 3e-3,
+        max_iter: int = 150,
+        early_stopping: Any = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 20,
+        tol: float = 1e-4,
+        n_draws: int = 32,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: Any = False,
+        n_jobs: int | None = None,
+        device: str = "auto",
+        net_params: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.condition_features = condition_features
+        self.condition_on_target = condition_on_target
+        self.condition_dropout = condition_dropout
+        self.handle_unknown = handle_unknown
+        self.categorical_features = categorical_features
+        self.likelihoods = likelihoods
+        self.conditioning = conditioning
+        self.prior = prior
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.n_draws = n_draws
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+        self.device = device
+        self.net_params = net_params
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn p(x | c) from a table whose cells may be missing.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            The table, with its condition columns.
+        y : array-like of shape (n_samples,), default=None
+            The target; ignored unless `condition_on_target=True`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : ConditionalVAE
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a table that cannot be modelled, with all its problems in one message.
+        FloatingPointError
+            If the loss stops being a number.
+        """
+        X = _checked_table(self, X, reset=True)
+        target = self._target_series(y, len(X))
+        weight = _checked_weight(sample_weight, len(X))
+        rng = _random(self.random_state)
+        table, values, module = self._start(X, target, rng)
+        callbacks = self._init_callback_context(max_subtasks=self.max_iter)
+        callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        hooks = self._epoch_hooks(callbacks, table, X, y)
+        net = self._train(module, values, weight, rng, hooks)
+        self._remember(table, net)
+        callbacks.call_on_fit_task_end(
+            estimator=self, X=X, y=y, reconstruction_attributes=lambda: self._fitted(table, net)
+        )
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Return latent features, E[z | observed cells, c].
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), float32
+        """
+        _, numbers = self._read(X)
+        with self._threads():
+            cells = self._table.cells(self._table.encode(numbers))
+            return inference.latent_means(self._module, cells)
+
+    def inverse_transform(self, Z: Any, conditions: Any = None) -> Any:
+        """Return the table that latent features stand for: each cell's mean, or likeliest level.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            As `transform` returns it.
+        conditions : dict, DataFrame or None, default=None
+            Values of condition columns: a dict of one value for all rows, or a frame with one
+            row each. Other conditions than the rows had give a counterfactual. Conditions that
+            are not named, or missing, are unknown and are decoded like any other cell.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_samples, n_features)
+            With the training frame's columns, order and dtypes.
+
+        Raises
+        ------
+        ValueError
+            For conditions that the model does not know, all at once.
+        """
+        check_is_fitted(self)
+        index = row_index(Z)
+        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        if Z.shape[1] != self._module.n_components:
+            raise ValueError(f"Z has {Z.shape[1]} columns, not {self._module.n_components}.")
+        if is_frame(conditions) and len(conditions) != len(Z):
+            raise ValueError(f"Z has {len(Z)} rows, but conditions has {len(conditions)}.")
+        n = 1 if is_frame(conditions) else len(Z)
+        given = self._table.read_conditions(conditions, n, only_conditions=True)
+        cells = self._table.cells(self._table.encode(given))
+        with self._threads():
+            decoded = inference.decode_latents(
+                self._module, self._table.codecs, Z, cells, inference.take_mean
+            )
+        return self._table.write(np.where(np.isnan(given), decoded, given), index)
+
+    def sample(self, n_samples: int = 1, conditions: Any = None, random_state: Any = None) -> Any:
+        """Draw new rows, given the values of any columns.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Rows to draw; with a frame of conditions, rows to draw for each of its rows.
+        conditions : dict, DataFrame or None, default=None
+            Values of condition columns and of any other columns: a dict of one value per
+            column, or a frame with one row per draw whose missing cells are unknown. Given
+            cells come back as given; the rest is drawn from its distribution given them.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws. None gives other rows at every call.
+
+        Returns
+        -------
+        X : DataFrame or ndarray of shape (n_draws, n_features)
+            With the training frame's columns, order and dtypes, and values within the ranges
+            seen in training.
+
+        Raises
+        ------
+        ValueError
+            For columns, categories or values that the model does not know, all at once.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, number_types.Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
+        given = self._table.read_conditions(conditions, int(n_samples), only_conditions=False)
+        cells = self._table.cells(self._table.encode(given))
+        keys = np.arange(len(given), dtype=np.uint64)
+        noise = inference.RowNoise(_seed(_random(random_state)), keys)
+        with self._threads():
+            drawn = inference.sample_exactly(self._module, self._table.codecs, cells, noise)
+        return self._table.write(np.where(np.isnan(given), drawn, given))
+
+    def impute(
+        self,
+        X: Any,
+        n_imputations: int = 1,
+        strategy: str = "mean",
+        random_state: Any = None,
+    ) -> Any:
+        """Fill missing cells; observed cells come back bit for bit.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        n_imputations : int, default=1
+            Number of completed tables; more than one needs `strategy="draw"`.
+        strategy : {"mean", "median", "mode", "draw"}, default="mean"
+            What to fill a number with: the mean (least squared error), the median (least
+            absolute error), the most probable value, or one joint draw per row. Categories
+            get the most probable level, or a draw.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws. A row's draws depend on the seed and the row alone.
+
+        Returns
+        -------
+        X : DataFrame or ndarray, or a list of n_imputations of them
+            Columns, order and index of X, dtypes of the training frame. A column that had no
+            cell to learn from stays missing.
+
+        Raises
+        ------
+        ValueError
+            For an unknown strategy, or several imputations without `strategy="draw"`.
+        """
+        _check_strategy(strategy, n_imputations)
+        X, numbers = self._read(X)
+        missing = missing_cells(X)
+        tables = [
+            self._table.schema.fill(X, filled, missing & ~np.isnan(filled))
+            for filled in self._imputed_numbers(
+                numbers, missing.any(axis=1), n_imputations, strategy, random_state
+            )
+        ]
+        return tables if n_imputations > 1 else tables[0]
+
+    def score_samples(self, X: Any) -> Array:
+        """Return log p(observed cells | conditions) of each row.
+
+        Densities are per user's unit and masses are probabilities, so scores compare models of
+        the same columns and likelihoods.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            Nats per row, by importance sampling with `n_draws` draws; low for odd rows.
+        """
+        _, numbers = self._read(X)
+        cells = self._table.cells(self._table.encode(numbers))
+        with self._threads():
+            log_p = inference.log_marginals(self._module, cells, self.n_draws)
+        return log_p + self._table.log_volume(numbers, cells.visible)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of `score_samples(X)`; `y` is ignored.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : None
+
+        Returns
+        -------
+        score : float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    @property
+    def _module(self) -> TableCVAE:
+        module: TableCVAE = self.net_.module_
+        return module
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return torch_threads(1 if self.n_jobs is None else effective_n_jobs(self.n_jobs))
+
+    def _read(self, X: Any) -> tuple[Any, Array]:
+        """Check a table against the training table and return it, and its numbers."""
+        check_is_fitted(self)
+        X = _checked_table(self, X, reset=False)
+        return X, self._table.read(X, strict=self.handle_unknown == "error")
+
+    def _imputed_numbers(
+        self, numbers: Array, rows: Array, n: int, strategy: str, random_state: Any
+    ) -> list[Array]:
+        """Return n times (n_samples, d) numbers; only `rows` are worked out, others are kept."""
+        table, module = self._table, self._module
+        cells = table.cells(table.encode(numbers[rows]))
+        args = (module, table.codecs, cells)
+        keys = inference.row_keys(cells) if strategy == "draw" else None
+        rng = _random(random_state)
+        tables = []
+        for _ in range(n):
+            with self._threads():
+                if keys is None:
+                    filled = inference.impute_point(*args, DECODERS[strategy], self.n_draws)
+                else:
+                    filled = inference.impute_draw(*args, inference.RowNoise(_seed(rng), keys))
+            tables.append(numbers.copy())
+            tables[-1][rows] = filled
+        return tables
+
+    def _target_series(self, y: Any, n: int) -> Any:
+        if not self.condition_on_target:
+            return None
+        if y is None:
+            raise ValueError("condition_on_target=True needs y: call fit(X, y).")
+        target = as_series(y)
+        if len(target) != n:
+            raise ValueError(f"X has {n} rows, but y has {len(target)}.")
+        return target
+
+    def _start(
+        self, X: Any, target: Any, rng: np.random.RandomState
+    ) -> tuple[TableCodec, Array, TableCVAE]:
+        """Return the table's codec, its encoding, and the network to train."""
+        if self.warm_start and hasattr(self, "net_"):
+            table = self._table
+            return table, table.encode(table.read(X, target)), self._module
+        table, values = TableCodec.fit(
+            X,
+            target,
+            categorical=self.categorical_features,
+            conditions=self.condition_features,
+            likelihoods=self.likelihoods,
+        )
+        module = TableCVAE(
+            table.codecs,
+            table.likelihoods,
+            table.conditions,
+            n_components=self.n_components,
+            hidden_layer_sizes=_checked_sizes(self.hidden_layer_sizes),
+            activation=self.activation,
+            conditioning=self.conditioning,
+            prior=self.prior,
+            dropout=self.dropout,
+            condition_dropout=self.condition_dropout,
+            generator=torch.Generator().manual_seed(_seed(rng)),
+        )
+        return table, values, module
+
+    def _train(
+        self,
+        module: TableCVAE,
+        values: Array,
+        weight: Array,
+        rng: np.random.RandomState,
+        hooks: EpochHooks | None,
+    ) -> CVAENet:
+        n, device = len(values), resolve_device(self.device)
+        auto = self.early_stopping == "auto"
+        stop = n >= AUTO_EARLY_STOPPING_ROWS if auto else self.early_stopping
+        n_held_out = max(1, round(self.validation_fraction * n)) if stop and n > 1 else 0
+        data, held_out = TableDataset.split(values, weight, rng.permutation(n), n_held_out, device)
+        net = build_net(
+            module,
+            data,
+            held_out,
+            max_epochs=self.max_iter,
+            batch_size=_batch_size(n) if self.batch_size == "auto" else self.batch_size,
+            learning_rate=self.learning_rate_init,
+            alpha=self.alpha,
+            patience=self.n_iter_no_change,
+            tol=self.tol,
+            device=device,
+            seed=_seed(rng),
+            verbose=bool(self.verbose),
+            hooks=hooks,
+            net_params=self.net_params or {},
+        )
+        with self._threads():
+            net.fit(data)
+        net.drop_training_state()
+        return net
+
+    def _epoch_hooks(
+        self, callbacks: CallbackContext, table: TableCodec, X: Any, y: Any
+    ) -> EpochHooks | None:
+        """Tell scikit-learn's callbacks of each epoch; they may ask to stop."""
+        if not getattr(self, "_skl_callbacks", None):
+            return None
+        tasks: list[CallbackContext] = []
+
+        def begin(net: CVAENet) -> None:
+            tasks.append(callbacks.subcontext(task_name="epoch"))
+            tasks[-1].call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def end(net: CVAENet) -> bool:
+            return tasks.pop().call_on_fit_task_end(
+                estimator=self,
+                X=X,
+                y=y,
+                reconstruction_attributes=lambda: self._fitted(table, net),
+            )
+
+        return EpochHooks(begin, end)
+
+    def _fitted(self, table: TableCodec, net: CVAENet) -> dict[str, Any]:
+        """What a fitted estimator needs to answer."""
+        return {"_table": table, "net_": net, "_n_features_out": net.module_.n_components}
+
+    def _remember(self, table: TableCodec, net: CVAENet) -> None:
+        for name, value in self._fitted(table, net).items():
+            setattr(self, name, value)
+        self.device_ = net.device
+        self.likelihoods_ = dict(zip(table.names, table.likelihoods, strict=True))
+        self.condition_names_ = [table.names[j] for j in table.conditions]
+        self.loss_curve_ = list(net.history[:, "train_loss"])
+        watched = "valid_loss" in net.history[-1]
+        self.validation_curve_ = list(net.history[:, "valid_loss"]) if watched else []
+        self.n_iter_ = len(net.history)
+
+    def __sklearn_tags__(self) -> Tags:
+        return _table_tags(super().__sklearn_tags__(), preserves_dtype=[])
+
+
+class CVAEImputer(TransformerMixin, BaseEstimator):
+    """Fill missing cells with a `ConditionalVAE`, as a transformer.
+
+    Parameters
+    ----------
+    estimator : ConditionalVAE or None, default=None
+        The model to fit, cloned; None is `ConditionalVAE()`.
+    missing_values : int, float, str or None, default=nan
+        A value that stands for a missing cell, besides NaN, None and NA.
+    strategy : {"mean", "median", "mode", "draw"}, default="mean"
+        What to fill with; see `ConditionalVAE.impute`.
+    sample_posterior : bool, default=False
+        Same as `strategy="draw"`, by IterativeImputer's name.
+    add_indicator : bool, default=False
+        Whether to append a boolean column for each column with missing cells at fit.
+    keep_empty_features : bool, default=False
+        Whether to keep columns that had no cell at fit, which stay missing.
+    min_value, max_value : float or array-like of shape (n_features,), default=-inf, inf
+        Bounds of what is filled into numeric columns.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the model, if it has none of its own, and of draws.
+
+    Attributes
+    ----------
+    estimator_ : ConditionalVAE
+        The fitted model.
+    indicator_features_ : ndarray of int
+        Positions of the columns that had missing cells at fit.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, if all are strings.
+
+    Examples
+    --------
+    >>> from sklearn_cvae import ConditionalVAE, CVAEImputer
+    >>> from sklearn_cvae.datasets import load_penguins
+    >>> imputer = CVAEImputer(ConditionalVAE(max_iter=5), random_state=0)
+    >>> penguins = load_penguins()
+    >>> imputer.fit_transform(penguins).isna().sum().sum()
+    np.int64(0)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "estimator": [None, ConditionalVAE],
+        "missing_values": ["missing_values"],
+        "strategy": [StrOptions({*DECODERS, "draw"})],
+        "sample_posterior": ["boolean"],
+        "add_indicator": ["boolean"],
+        "keep_empty_features": ["boolean"],
+        "min_value": [None, Interval(number_types.Real, None, None, closed="both"), "array-like"],
+        "max_value": [None, Interval(number_types.Real, None, None, closed="both"), "array-like"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: ConditionalVAE | None = None,
+        *,
+        missing_values: Any = np.nan,
+        strategy: str = "mean",
+        sample_posterior: bool = False,
+        add_indicator: bool = False,
+        keep_empty_features: bool = False,
+        min_value: Any = -np.inf,
+        max_value: Any = np.inf,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.missing_values = missing_values
+        self.strategy = strategy
+        self.sample_posterior = sample_posterior
+        self.add_indicator = add_indicator
+        self.keep_empty_features = keep_empty_features
+        self.min_value = min_value
+        self.max_value = max_value
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), default=None
+            Passed to the model, which ignores it unless `condition_on_target=True`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : CVAEImputer
+        """
+        X = replace_values(_checked_table(self, X, reset=True), self.missing_values)
+        bounds = [_bounds(v, X.shape[1]) for v in (self.min_value, self.max_value)]
+        if (bounds[0] > bounds[1]).any():
+            raise ValueError("min_value must not be above max_value in any column.")
+        missing = missing_cells(X)
+        model = ConditionalVAE() if self.estimator is None else clone(self.estimator)
+        if model.random_state is None:
+            model.set_params(random_state=self.random_state)
+        self.estimator_ = model.fit(X, y, sample_weight=sample_weight)
+        self._bounds = bounds
+        self._kept = np.flatnonzero(self.keep_empty_features | ~missing.all(axis=0))
+        self.indicator_features_ = np.flatnonzero(missing.any(axis=0))
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Fill the missing cells of X; see `ConditionalVAE.impute`.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X : DataFrame for a frame, ndarray for an array
+            Without columns that were empty at fit, unless `keep_empty_features`; with one
+            boolean column per column of `indicator_features_`, if `add_indicator`.
+        """
+        check_is_fitted(self)
+        X = replace_values(_checked_table(self, X, reset=False), self.missing_values)
+        model = self.estimator_
+        X, numbers = model._read(X)
+        missing = missing_cells(X)
+        strategy = "draw" if self.sample_posterior else self.strategy
+        (filled,) = model._imputed_numbers(
+            numbers, missing.any(axis=1), 1, strategy, self.random_state
+        )
+        filled = model._table.clip(filled, *self._bounds)
+        result = model._table.schema.fill(X, filled, missing & ~np.isnan(filled))
+        result = keep_columns(result, self._kept)
+        if self.add_indicator and len(self.indicator_features_):
+            flags = missing[:, self.indicator_features_]
+            result = add_columns(result, flags, self._indicator_names())
+        return result
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        kept = names[self._kept]
+        flags = self._indicator_names(names) if self.add_indicator else []
+        return np.asarray([*kept, *flags], dtype=object)
+
+    def _indicator_names(self, names: Array | None = None) -> list[str]:
+        names = _check_feature_names_in(self, None) if names is None else names
+        return [f"missingindicator_{names[j]}" for j in self.indicator_features_]
+
+    def __sklearn_tags__(self) -> Tags:
+        return _table_tags(super().__sklearn_tags__(), preserves_dtype=["float64", "float32"])
+
+
+def _table_tags(tags: Tags, preserves_dtype: list[str]) -> Tags:
+    tags.input_tags.allow_nan = True
+    tags.input_tags.categorical = True
+    tags.input_tags.string = True
+    tags.input_tags.sparse = False
+    if tags.transformer_tags is not None:
+        tags.transformer_tags.preserves_dtype = preserves_dtype
+    return tags
+
+
+def _checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Return X as a frame or an array; refuse what cannot be modelled."""
+    X = as_table(X)
+    if X.shape[1] == 0:
+        raise ValueError(f"0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+    if X.shape[0] == 0:
+        raise ValueError(f"0 sample(s) (shape={X.shape}) while a minimum of 1 is required.")
+    check_cells(X)
+    validate_data(estimator, X, skip_check_array=True, reset=reset)
+    return X
+
+
+def _checked_weight(sample_weight: Any, n: int) -> Array:
+    weight = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float32)
+    if (weight < 0).any() or not (weight > 0).any():
+        raise ValueError("sample_weight must not be negative, nor zero for all rows.")
+    return weight
+
+
+def _checked_sizes(hidden_layer_sizes: Any) -> list[int]:
+    sizes = [int(size) for size in hidden_layer_sizes]
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be positive, got {sizes}.")
+    return sizes
+
+
+def _check_strategy(strategy: str, n_imputations: int) -> None:
+    if strategy not in (*DECODERS, "draw"):
+        raise ValueError(f"strategy must be one of {[*DECODERS, 'draw']}, got {strategy!r}.")
+    if not isinstance(n_imputations, number_types.Integral) or n_imputations < 1:
+        raise ValueError(f"n_imputations must be an integer of at least 1, got {n_imputations!r}.")
+    if n_imputations > 1 and strategy != "draw":
+        raise ValueError(
+            f"{n_imputations} imputations by strategy={strategy!r} would all be equal; "
+            "pass strategy='draw'."
+        )
+
+
+def _bounds(value: Any, n_features: int) -> Array:
+    bounds = np.asarray(np.nan if value is None else value, dtype=float)
+    if bounds.ndim and bounds.shape != (n_features,):
+        raise ValueError(f"min_value and max_value take one number, or {n_features} of them.")
+    return np.broadcast_to(bounds, (n_features,))
+
+
+def _batch_size(n_rows: int) -> int:
+    """Powers of two from 32 to 256, so that small tables still get enough steps per epoch."""
+    return int(np.clip(2 ** round(np.log2(max(n_rows / 24, 1))), 32, 256))
+
+
+def _random(random_state: Any) -> np.random.RandomState:
+    """Return a RandomState; None draws fresh entropy and leaves numpy's global state alone."""
+    if random_state is None:
+        return np.random.RandomState(np.random.SeedSequence().generate_state(4))
+    return check_random_state(random_state)
+
+
+def _seed(rng: np.random.RandomState) -> int:
+    return int(rng.randint(2**31 - 1))

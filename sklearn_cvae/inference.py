@@ -1,0 +1,333 @@
+"""Answers from a trained model: latents, imputed or drawn cells, and log-marginals.
+
+Rows go through the network in chunks padded to a fixed size, and latent noise is either the
+same for every row or keyed by the row's content, so that no result depends on which other rows
+are asked for, on their order, or on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import qmc
+from torch import Tensor
+
+from sklearn_cvae.columns import Cells, Codec
+from sklearn_cvae.model import DiagonalNormal, TableCVAE
+from sklearn_cvae.objectives import log_weights
+
+Array = NDArray[Any]
+Sampler = Callable[[Tensor], Tensor]
+Decoder = Callable[[Codec, Array, int, slice], Array]
+
+CHUNK = 256
+N_PROPOSALS = 64
+
+
+class _Chunk(NamedTuple):
+    """CHUNK rows on the model's device, and what the network says of them."""
+
+    rows: slice
+    values: Tensor
+    visible: Tensor
+    c: Tensor
+    posterior: DiagonalNormal
+    prior: Any
+
+    @property
+    def hidden(self) -> Tensor:
+        """Rows that show no cell, of shape (CHUNK, 1): all that is known of them is the prior."""
+        return ~self.visible.any(dim=1, keepdim=True)
+
+
+def _chunks(model: TableCVAE, cells: Cells) -> Iterator[_Chunk]:
+    device = model.owner.device
+    for start in range(0, len(cells.values), CHUNK):
+        rows = slice(start, min(start + CHUNK, len(cells.values)))
+        values, visible, given = (_padded(part[rows]).to(device) for part in cells)
+        inputs = model.inputs(values)
+        c = model.condition(inputs, given)
+        posterior = model.posterior(inputs, visible, c)
+        yield _Chunk(rows, values, visible, c, posterior, model.prior(c))
+
+
+def _padded(rows: Array) -> Tensor:
+    """Fill a chunk up to CHUNK rows, since kernels round differently for other shapes."""
+    padded = np.zeros((CHUNK, *rows.shape[1:]), dtype=rows.dtype)
+    padded[: len(rows)] = rows
+    return torch.from_numpy(padded)
+
+
+def latent_means(model: TableCVAE, cells: Cells) -> Array:
+    """Return E[z | visible cells, c], of shape (n, n_components), float32."""
+    means = np.empty((len(cells.values), model.n_components), dtype=np.float32)
+    model.eval()
+    with torch.inference_mode():
+        for chunk in _chunks(model, cells):
+            mean = torch.where(chunk.hidden, chunk.prior.mean, chunk.posterior.mean)
+            means[chunk.rows] = mean[: len(means[chunk.rows])].cpu().numpy()
+    return means
+
+
+def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
+    """Return importance-sampled log p(visible cells | c) in the kinds' units, of shape (n,)."""
+    result = np.empty(len(cells.values))
+    uniforms = shared_uniforms(n_draws, model.n_components)
+    model.eval()
+    with torch.inference_mode():
+        for chunk in _chunks(model, cells):
+            u = uniforms.to(chunk.c.device)[:, None].expand(-1, CHUNK, -1)
+            _, log_w = _proposals(model, chunk, u)
+            log_mean = log_w.double().logsumexp(dim=0) - np.log(n_draws)
+            result[chunk.rows] = log_mean[: len(result[chunk.rows])].cpu().numpy()
+    return result
+
+
+def decode_latents(
+    model: TableCVAE, codecs: Sequence[Codec], z: Array, cells: Cells, decoder: Decoder
+) -> Array:
+    """Return numbers for all cells at given latents, of shape (n, d), float64."""
+
+    def probs(chunk: _Chunk) -> Tensor:
+        return _probs(model, _padded(z[chunk.rows]).to(chunk.c.device), chunk.c)
+
+    return _decode(model, codecs, cells, probs, decoder)
+
+
+def impute_point(
+    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, decoder: Decoder, n_draws: int
+) -> Array:
+    """Return numbers for all cells from their distribution given the visible ones.
+
+    The distribution is the average over `n_draws` draws of z whose noise all rows share.
+    """
+    uniforms = shared_uniforms(n_draws, model.n_components)
+
+    def probs(chunk: _Chunk) -> Tensor:
+        draws = (_posterior_draw(chunk, u.expand(CHUNK, -1)) for u in uniforms.to(chunk.c.device))
+        return torch.stack([_probs(model, z, chunk.c) for z in draws]).mean(dim=0)
+
+    return _decode(model, codecs, cells, probs, decoder)
+
+
+def impute_draw(
+    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise
+) -> Array:
+    """Return one joint draw of all cells given the visible ones, of shape (n, d), float64.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    codecs : sequence of codec
+    cells : Cells
+    noise : RowNoise
+        Each row's own randomness.
+    """
+
+    def probs(chunk: _Chunk) -> Tensor:
+        u = _padded(noise.latent(chunk.rows, model.n_components + 1)).to(chunk.c.device)
+        return _probs(model, _posterior_draw(chunk, u), chunk.c)
+
+    return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
+
+
+def sample_exactly(
+    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise
+) -> Array:
+    r"""Return one draw of all cells from p(x | visible cells, c), of shape (n, d), float64.
+
+    Of `N_PROPOSALS` latent proposals, half from the posterior network and half from the prior,
+    one is chosen with probability proportional to its importance weight. That is exact in the
+    limit of many proposals, whatever the quality of the posterior network.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    codecs : sequence of codec
+    cells : Cells
+    noise : RowNoise
+        Each row's own randomness.
+    """
+    even = shared_uniforms(N_PROPOSALS, model.n_components)
+
+    def probs(chunk: _Chunk) -> Tensor:
+        u = _padded(noise.latent(chunk.rows, model.n_components + 2)).to(chunk.c.device)
+        if chunk.hidden.all():
+            return _probs(model, _prior_draw(chunk, u[:, :-1]), chunk.c)
+        # A random shift per row keeps the sequence even and makes the rows independent.
+        shifted = (even.to(u.device)[:, None] + u[:, :-1]) % 1
+        z, log_w = _proposals(model, chunk, shifted)
+        cumulated = log_w.T.softmax(dim=1).cumsum(dim=1)
+        k = torch.searchsorted(cumulated, u[:, -1:] * cumulated[:, -1:])[:, 0]
+        rows = torch.arange(CHUNK, device=u.device)
+        return _probs(model, z[k.clamp(max=N_PROPOSALS - 1), rows], chunk.c)
+
+    return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
+
+
+def _proposals(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw latents, half of them from the prior, and weigh them against p(z, visible | c).
+
+    Parameters
+    ----------
+    model : TableCVAE
+    chunk : _Chunk
+    uniforms : Tensor of shape (n_draws, CHUNK, n_components + 1)
+
+    Returns
+    -------
+    z : Tensor of shape (n_draws, CHUNK, n_components)
+    log_w : Tensor of shape (n_draws, CHUNK)
+    """
+    z, log_w = [], []
+    for k, u in enumerate(uniforms):
+        draw = _prior_draw(chunk, u) if k % 2 else chunk.posterior.draw(_normal(u[:, :-1]))
+        cells = model.likelihood(draw, chunk.c).log_prob(chunk.values)
+        log_prior = chunk.prior.log_prob(draw)
+        log_proposal = torch.logaddexp(chunk.posterior.log_prob(draw), log_prior) - np.log(2)
+        log_likelihood = torch.where(chunk.visible, cells, 0.0).sum(dim=1)
+        z.append(draw)
+        log_w.append(log_weights(log_likelihood, log_prior, log_proposal))
+    return torch.stack(z), torch.stack(log_w)
+
+
+def _posterior_draw(chunk: _Chunk, u: Tensor) -> Tensor:
+    """Draw from q(z | visible cells, c), and from the prior for rows that show no cell."""
+    z = chunk.posterior.draw(_normal(u[:, :-1]))
+    return torch.where(chunk.hidden, _prior_draw(chunk, u), z) if chunk.hidden.any() else z
+
+
+def _prior_draw(chunk: _Chunk, u: Tensor) -> Tensor:
+    z: Tensor = chunk.prior.draw(_normal(u[:, :-1]), u[:, -1])
+    return z
+
+
+def _normal(u: Tensor) -> Tensor:
+    return torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
+
+
+def _probs(model: TableCVAE, z: Tensor, c: Tensor) -> Tensor:
+    return torch.cat([p.flatten(1) for p in model.likelihood(z, c).probs()], dim=1)
+
+
+# --------------------------------------------------------------------------------------
+# From probabilities to numbers
+# --------------------------------------------------------------------------------------
+
+
+def _decode(
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    cells: Cells,
+    probs: Callable[[_Chunk], Tensor],
+    decoder: Decoder,
+) -> Array:
+    """Turn each chunk's probabilities into numbers, so that memory does not grow with atoms."""
+    numbers = np.empty(cells.values.shape)
+    model.eval()
+    with torch.inference_mode():
+        for chunk in _chunks(model, cells):
+            n = chunk.rows.stop - chunk.rows.start
+            block = probs(chunk)[:n].cpu().numpy().astype(np.float64)
+            for j, part in _columns(model, codecs, block):
+                numbers[chunk.rows, j] = decoder(codecs[j], part, j, chunk.rows)
+    return numbers
+
+
+def _columns(
+    model: TableCVAE, codecs: Sequence[Codec], probs: Array
+) -> Iterator[tuple[int, Array]]:
+    """Cut a chunk's probabilities into each column's own atoms."""
+    start = 0
+    for kind in model.table_kinds:
+        for j in kind.columns.tolist():
+            yield j, probs[:, start : start + codecs[j].n_atoms]
+            start += kind.n_atoms
+
+
+def take_mean(codec: Codec, probs: Array, j: int, rows: slice) -> Array:
+    """Decode a cell as its mean; a level as the most probable one."""
+    return codec.mean(probs)
+
+
+def take_mode(codec: Codec, probs: Array, j: int, rows: slice) -> Array:
+    """Decode a cell as its most probable atom."""
+    return codec.mode(probs)
+
+
+def take_median(codec: Codec, probs: Array, j: int, rows: slice) -> Array:
+    """Decode a cell as its median; a level as the most probable one."""
+    return codec.median(probs)
+
+
+def _draw_cells(noise: RowNoise, codec: Codec, probs: Array, j: int, rows: slice) -> Array:
+    return codec.quantile(probs, noise.cell(rows, j))
+
+
+# --------------------------------------------------------------------------------------
+# Randomness
+# --------------------------------------------------------------------------------------
+
+
+def shared_uniforms(n_draws: int, n_components: int) -> Tensor:
+    """Return (n_draws, n_components + 1) even uniforms; the last column chooses components."""
+    n_points = 1 << max(n_draws - 1, 0).bit_length()
+    points = qmc.Sobol(n_components + 1, rng=np.random.default_rng(0)).random(n_points)
+    return torch.from_numpy(points[:n_draws].astype(np.float32))
+
+
+class RowNoise(NamedTuple):
+    """Uniforms that depend on a seed and each row's key alone, made when they are needed.
+
+    A counter-based generator (splitmix64): rows can be drawn in any order, or left out.
+
+    Parameters
+    ----------
+    seed : int
+    keys : ndarray of shape (n,), uint64
+    """
+
+    seed: int
+    keys: Array
+
+    def latent(self, rows: slice, width: int) -> Array:
+        """Return uniforms of shape (n_rows, width), float32, for the latent draw."""
+        counters = 2 * np.arange(width, dtype=np.uint64)
+        return self._uniforms(rows, counters).astype(np.float32)
+
+    def cell(self, rows: slice, column: int) -> Array:
+        """Return uniforms of shape (n_rows,) for the cells of one column."""
+        return self._uniforms(rows, np.array([2 * column + 1], dtype=np.uint64))[:, 0]
+
+    def _uniforms(self, rows: slice, counters: Array) -> Array:
+        start = _mix(self.keys[rows] ^ _mix(np.full(1, self.seed, dtype=np.uint64)))
+        return (_mix(start[:, None] ^ _mix(counters)) >> np.uint64(11)) * 2.0**-53
+
+
+def row_keys(cells: Cells) -> Array:
+    """Return one key per row from its content; the k-th copy of a row gets a key of its own."""
+    known = cells.visible | cells.given
+    bits = np.where(known, cells.values, np.float32(0)).view(np.uint32)
+    keys = np.zeros(len(bits), dtype=np.uint64)
+    for column, shown in zip(bits.T, known.T, strict=True):
+        keys = _mix(keys ^ (column.astype(np.uint64) * np.uint64(2) + shown.astype(np.uint64)))
+    order = np.argsort(keys, kind="stable")
+    sorted_keys = keys[order]
+    new = np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]
+    start = np.maximum.accumulate(np.where(new, np.arange(len(keys)), 0))
+    copy = np.empty(len(keys), dtype=np.uint64)
+    copy[order] = np.arange(len(keys)) - start
+    return _mix(keys + copy)
+
+
+def _mix(x: Array) -> Array:
+    """Scramble 64-bit integers (the finaliser of splitmix64)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,342 @@
+r"""The network: posterior, prior and likelihood, each a torch Distribution.
+
+One table comes in as `values` (n, d) float32, one scalar per cell, with two masks of the same
+shape: `visible` are the cells the encoder sees as data, `given` those that count as conditions.
+A cell of a condition column that is not given is a cell like any other, so an unknown condition
+is modelled, drawn and imputed with the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from sklearn_cvae.columns import KINDS, LOG_2PI, Codec, Kind
+from sklearn_cvae.networks import CONDITIONING, linear
+from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
+
+ALL_HIDDEN_SHARE = 0.15
+
+
+class DiagonalNormal(Distribution):
+    r""":math:`N(\mu, \mathrm{diag}(\sigma^2))` over vectors, drawn from noise that is passed in.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor of shape (n, n_components)
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, loc: Tensor, log_scale: Tensor) -> None:
+        self.loc, self.log_scale = loc, log_scale
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    def draw(self, noise: Tensor, choice: Tensor | None = None) -> Tensor:
+        """Map standard normal noise to draws; `choice` is there for mixtures and unused."""
+        return self.loc + self.log_scale.exp() * noise
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        standardised = (value - self.loc) * torch.exp(-self.log_scale)
+        return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1)
+
+    def split(self, n: int) -> tuple[Self, Self]:
+        """Return the distributions of the first n rows and of the rest."""
+        kind = type(self)
+        first = kind(self.loc[:n], self.log_scale[:n])
+        return first, kind(self.loc[n:], self.log_scale[n:])
+
+
+class NormalMixture(Distribution):
+    r"""A mixture of K diagonal normals whose weights, and joint shift, differ by row.
+
+    .. math:: p(z) = \sum_k w_k N(z - s \mid m_k, \mathrm{diag}(\sigma_k^2))
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (n, K)
+    shift : Tensor of shape (n, n_components)
+    loc, log_scale : Tensor of shape (K, n_components)
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(
+        self, log_weight: Tensor, shift: Tensor, loc: Tensor, log_scale: Tensor
+    ) -> None:
+        self.log_weight, self.shift, self.loc, self.log_scale = log_weight, shift, loc, log_scale
+        super().__init__(shift.shape[:-1], shift.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.shift + self.log_weight.exp() @ self.loc
+
+    def draw(self, noise: Tensor, choice: Tensor) -> Tensor:
+        """Map standard normal noise, and uniforms that choose the component, to draws."""
+        cumulated = self.log_weight.exp().cumsum(-1)
+        k = torch.searchsorted(cumulated, (choice[:, None] * cumulated[:, -1:]))[:, 0]
+        k = k.clamp(max=len(self.loc) - 1)
+        return self.shift + self.loc[k] + self.log_scale[k].exp() * noise
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density; the squares are expanded so that all components are one product."""
+        z = value - self.shift
+        precision = torch.exp(-2 * self.log_scale)
+        constant = -(self.log_scale + 0.5 * (LOG_2PI + self.loc**2 * precision)).sum(-1)
+        quadratic = z @ (self.loc * precision).T - 0.5 * (z * z) @ precision.T
+        return (self.log_weight + constant + quadratic).logsumexp(-1)
+
+
+class StandardNormalPrior(nn.Module):
+    """N(0, I), whatever the condition: the classic VAE and CVAE."""
+
+    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.n_components = n_components
+
+    def forward(self, c: Tensor) -> Distribution:
+        zeros = c.new_zeros((len(c), self.n_components))
+        return DiagonalNormal(zeros, zeros)
+
+
+class GaussianPrior(nn.Module):
+    """One learned Gaussian, linear in the condition (Sohn, Lee, Yan, NeurIPS 2015)."""
+
+    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.net = linear(n_condition, 2 * n_components, generator, scale=0.0)
+
+    def forward(self, c: Tensor) -> Distribution:
+        loc, log_scale = self.net(c).chunk(2, dim=1)
+        return DiagonalNormal(loc, log_scale.clamp(-4, 2))
+
+
+class MixturePrior(nn.Module):
+    """Learned Gaussians; the condition sets their weights and shifts them together.
+
+    References
+    ----------
+    Tomczak, Welling. VAE with a VampPrior. AISTATS 2018 (its mixture-of-Gaussians baseline,
+    with condition-dependent weights added).
+    """
+
+    n_mixture = 100
+
+    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.randn((self.n_mixture, n_components), generator=generator))
+        self.log_scale = nn.Parameter(torch.zeros((self.n_mixture, n_components)))
+        self.net = linear(n_condition, self.n_mixture + n_components, generator, scale=0.0)
+
+    def forward(self, c: Tensor) -> Distribution:
+        logits, shift = self.net(c).split([self.n_mixture, self.loc.shape[1]], dim=1)
+        return NormalMixture(logits.log_softmax(-1), shift, self.loc, self.log_scale.clamp(-4, 2))
+
+
+PRIORS: dict[str, type[nn.Module]] = {
+    "mixture": MixturePrior,
+    "gaussian": GaussianPrior,
+    "standard_normal": StandardNormalPrior,
+}
+
+
+class TableDistribution(Distribution):
+    """The likelihood of a row's cells, independent given z and c.
+
+    Parameters
+    ----------
+    kinds : sequence of Kind
+    params : Tensor of shape (n, n_params)
+        Network outputs, the kinds' side by side.
+    n_columns : int
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, kinds: Sequence[Kind], params: Tensor, n_columns: int) -> None:
+        self.kinds, self.n_columns = kinds, n_columns
+        self.params = params.split([kind.n_params for kind in kinds], dim=1)
+        super().__init__(params.shape[:1], torch.Size([n_columns]), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the (n, d) log-probabilities of the cells, in the kinds' own units."""
+        columns = torch.cat([kind.columns for kind in self.kinds])
+        parts = [
+            kind.log_prob(params, value[:, kind.columns])
+            for kind, params in zip(self.kinds, self.params, strict=True)
+        ]
+        return torch.cat(parts, dim=1)[:, torch.argsort(columns)]
+
+    def probs(self) -> list[Tensor]:
+        """Return each kind's (n, m, n_atoms) probabilities of its atoms."""
+        return [
+            kind.probs(params) for kind, params in zip(self.kinds, self.params, strict=True)
+        ]
+
+
+class TableCVAE(nn.Module):
+    """The conditional VAE of a mixed table.
+
+    Parameters
+    ----------
+    codecs : sequence of codec
+        One per column of the table.
+    likelihoods : sequence of str
+        One key of `KINDS` per column.
+    conditions : sequence of int
+        Positions of the condition columns.
+    n_components : int
+        Length of the latent vector.
+    hidden_layer_sizes : sequence of int
+    activation : str
+    conditioning : str
+        A key of `CONDITIONING`.
+    prior : str
+        A key of `PRIORS`.
+    dropout : float
+    condition_dropout : float
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+
+    owner: Tensor
+    is_condition: Tensor
+    condition_inputs: Tensor
+
+    def __init__(
+        self,
+        codecs: Sequence[Codec],
+        likelihoods: Sequence[str],
+        conditions: Sequence[int],
+        *,
+        n_components: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        conditioning: str,
+        prior: str,
+        dropout: float,
+        condition_dropout: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.n_columns, self.n_components = len(codecs), n_components
+        self.condition_dropout = condition_dropout
+        self.kinds = nn.ModuleList(group_columns(codecs, likelihoods))
+        owner = torch.cat([k.columns.repeat_interleave(k.n_inputs + 1) for k in self.kinds])
+        is_condition = torch.zeros(self.n_columns, dtype=torch.bool)
+        is_condition[list(conditions)] = True
+        self.register_buffer("owner", owner, persistent=False)
+        self.register_buffer("is_condition", is_condition, persistent=False)
+        where = torch.flatten(is_condition[owner].nonzero())
+        self.register_buffer("condition_inputs", where, persistent=False)
+        n_params = sum(kind.n_params for kind in self.kinds)
+        mlp = (hidden_layer_sizes, activation, dropout, generator)
+        block = CONDITIONING[conditioning]
+        self.encoder = block(len(owner), len(where), 2 * n_components, *mlp)
+        self.decoder = block(n_components, len(where), n_params, *mlp)
+        self.prior_net = PRIORS[prior](n_components, len(where), generator)
+
+    def inputs(self, values: Tensor) -> Tensor:
+        """Return the (n, w) network inputs of all cells, each kind's with a 1 for 'visible'."""
+        parts = []
+        for kind in self.table_kinds:
+            cells = kind.inputs(values[:, kind.columns])
+            parts.append(torch.cat([cells, torch.ones_like(cells[..., :1])], dim=-1).flatten(1))
+        return torch.cat(parts, dim=1)
+
+    def condition(self, inputs: Tensor, given: Tensor) -> Tensor:
+        """Return the (n, w_c) inputs of the condition columns, zero where not given."""
+        where = self.condition_inputs
+        return inputs[:, where] * given[:, self.owner[where]]
+
+    def posterior(self, inputs: Tensor, visible: Tensor, c: Tensor) -> DiagonalNormal:
+        """Return q(z | visible cells, c)."""
+        loc, log_scale = self.encoder(inputs * visible[:, self.owner], c).chunk(2, dim=1)
+        return DiagonalNormal(loc, log_scale.clamp(-8, 3))
+
+    def prior(self, c: Tensor) -> Distribution:
+        """Return p(z | c)."""
+        prior: Distribution = self.prior_net(c)
+        return prior
+
+    def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
+        """Return p(x | z, c)."""
+        return TableDistribution(self.table_kinds, self.decoder(z, c), self.n_columns)
+
+    @property
+    def table_kinds(self) -> list[Kind]:
+        return list(self.kinds)  # type: ignore[arg-type]
+
+    def hidden_cell_loss(
+        self, values: Tensor, observed: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return each row's -log p(hidden cells | visible ones), nats per cell, by one draw.
+
+        This is what early stopping watches: the error of imputation, at random hide rates.
+        """
+        given = observed & self.is_condition
+        modelled = observed & ~given
+        visible, _ = hide_cells(modelled, generator, 0.0)
+        inputs = self.inputs(values)
+        c = self.condition(inputs, given)
+        posterior = self.posterior(inputs, visible, c)
+        noise = torch.randn(posterior.loc.shape, generator=generator, device=values.device)
+        log_prob = self.likelihood(posterior.draw(noise), c).log_prob(values)
+        return -(log_prob * (modelled & ~visible)).sum(1) / self.n_columns
+
+    def forward(
+        self, values: Tensor, observed: Tensor, beta: float, generator: torch.Generator
+    ) -> Tensor:
+        """Return each row's loss, nats per cell; see `objectives`.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, d)
+        observed : Tensor of shape (n, d), bool
+        beta : float
+            Weight of the KL.
+        generator : torch.Generator
+            Source of masks and latent noise.
+        """
+        n = len(values)
+        given = drop_conditions(
+            observed & self.is_condition, generator, self.condition_dropout
+        )
+        modelled = observed & ~given
+        visible, all_hidden = hide_cells(modelled, generator, ALL_HIDDEN_SHARE)
+        inputs = self.inputs(values)
+        c = self.condition(inputs, given)
+        both = self.posterior(
+            torch.cat([inputs, inputs]), torch.cat([modelled, visible]), torch.cat([c, c])
+        )
+        full, partial = both.split(n)
+        noise = torch.randn(full.loc.shape, generator=generator, device=values.device)
+        z = full.draw(noise)
+        log_likelihood = (self.likelihood(z, c).log_prob(values) * modelled).sum(1)
+        kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
+        kl_prior = full.log_prob(z) - self.prior(c).log_prob(z)
+        kl = torch.where(all_hidden, kl_prior, kl_partial)
+        return negative_bound(log_likelihood, kl, beta) / self.n_columns
+
+
+def group_columns(codecs: Sequence[Codec], likelihoods: Sequence[str]) -> list[Kind]:
+    """Gather columns of one likelihood, and of a like number of atoms, into kinds.
+
+    Padding wastes at most three quarters of a kind's atoms: the sizes share a power of four.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    for j, (codec, name) in enumerate(zip(codecs, likelihoods, strict=True)):
+        size = (codec.n_atoms - 1).bit_length() // 2
+        groups.setdefault((name, size), []).append(j)
+    return [
+        KINDS[name](columns, [codecs[j] for j in columns])
+        for (name, _), columns in groups.items()
+    ]

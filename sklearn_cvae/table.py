@@ -1,0 +1,824 @@
+"""Frames in, frames out: any table as float64 numbers, and back in the user's own types.
+
+Each column is read as numbers with NaN for a missing cell (a level's index, a number, a time
+as a multiple of its resolution), and is written back with the name, dtype, order and index that
+the training frame had. pandas, polars and numpy differ only in this file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+from sklearn_cvae.columns import KINDS, Array, Cells, Codec, LevelCodec, NumericCodec
+
+MAX_NAMED = 5
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is read and written.
+
+    Parameters
+    ----------
+    name : Hashable
+        Name in the frame, or position in an array.
+    role : {"number", "level", "time"}
+    template : Any
+        An empty series of the training column, or a numpy dtype: what to write back.
+    levels : tuple
+        A level column's values in order; empty otherwise.
+    integer : bool
+        Whether numbers are whole by dtype.
+    origin, unit : int
+        A time column's least value and resolution, in the dtype's own ticks.
+    """
+
+    name: Hashable
+    role: str
+    template: Any
+    levels: tuple[Any, ...] = ()
+    integer: bool = False
+    origin: int = 0
+    unit: int = 1
+
+    def read(self, series: Any) -> Array:
+        """Return the cells as float64 numbers, NaN where missing or unknown."""
+        if self.role == "level":
+            codes = _level_index(self.levels).get_indexer(_objects(series))
+            return np.where(codes < 0, np.nan, codes.astype(float))
+        if self.role == "time":
+            ticks, missing = _ticks(series)
+            return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
+        return _floats(series)
+
+    def read_given(self, values: list[Any]) -> tuple[Array, list[str]]:
+        """Return numbers for values that a user asks for, and what is wrong with them."""
+        objects = np.empty(len(values), dtype=object)
+        objects[:] = values
+        asked = ~np.array([_is_missing(v) for v in values], dtype=bool)
+        try:
+            numbers = np.full(len(values), np.nan)
+            numbers[asked] = self._numbers(objects[asked])
+        except (ValueError, TypeError) as error:
+            return np.full(len(values), np.nan), [f"{self.name!r} takes a {self.role}: {error}"]
+        wrong = asked & ~np.isfinite(numbers)
+        if not wrong.any():
+            return numbers, []
+        values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
+        seen = f"; the levels are {list(self.levels)!r}" if self.role == "level" else ""
+        return numbers, [
+            f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){seen}"
+        ]
+
+    def _numbers(self, objects: Array) -> Array:
+        if self.role == "number":
+            return objects.astype(float)
+        if self.role == "level":
+            return self.read(pd.Series(objects, dtype=object))
+        if isinstance(self.template, pd.Series):
+            return self.read(pd.Series(objects.tolist()).astype(self.template.dtype))
+        return self.read(type(self.template)(self.name, objects.tolist()).cast(self.template.dtype))
+
+    def write(self, numbers: Array) -> Any:
+        """Return numbers as a series of the training column's dtype (an array for arrays)."""
+        missing = np.isnan(numbers)
+        known = np.where(missing, 0, numbers)
+        if self.role == "level":
+            values = np.empty(len(numbers), dtype=object)
+            values[:] = [None if m else self.levels[int(k)] for k, m in zip(known, missing)]
+            return _from_objects(self.template, self.name, values)
+        if self.role == "time":
+            ticks = np.round(known).astype(np.int64) * self.unit + self.origin
+            return _from_ticks(self.template, self.name, ticks, missing)
+        return _from_numbers(self.template, self.name, numbers, self.integer)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The training frame without its rows: what every later frame is read and written by.
+
+    Parameters
+    ----------
+    columns : tuple of Column
+    frame : Any
+        The training frame's first zero rows, or the dtype of a training array.
+    """
+
+    columns: tuple[Column, ...]
+    frame: Any = field(repr=False)
+
+    @classmethod
+    def fit(cls, X: Any, categorical: Any) -> Self:
+        """Learn names, roles, levels and dtypes.
+
+        Parameters
+        ----------
+        X : DataFrame or ndarray of shape (n, d)
+        categorical : "from_dtype" or column selection
+            Columns that are levels whatever their dtype; see `select_columns`.
+        """
+        from_dtype = isinstance(categorical, str) and categorical == "from_dtype"
+        levels = select_columns(X, None if from_dtype else categorical, "categorical_features")
+        named_series = zip(column_names(X), column_list(X), strict=True)
+        columns = [_learn(name, s, j in levels) for j, (name, s) in enumerate(named_series)]
+        return cls(tuple(columns), X[:0] if is_frame(X) else X.dtype)
+
+    @property
+    def names(self) -> list[Hashable]:
+        return [column.name for column in self.columns]
+
+    def write(self, numbers: Array, index: Any = None) -> Any:
+        """Return (n, d) numbers as a frame like the training frame, or as an array."""
+        series = [c.write(x) for c, x in zip(self.columns, numbers.T, strict=True)]
+        return self._assemble(series, index)
+
+    def fill(self, X: Any, numbers: Array, missing: Mask) -> Any:
+        """Return X with its missing cells replaced by numbers; the others are not touched."""
+        if not is_frame(X):
+            return self._fill_array(X, numbers, missing)
+        series = [
+            _fill_series(s, c, x, m) if m.any() else _as_trained(s, c)
+            for c, s, x, m in zip(
+                self.columns, column_list(X), numbers.T, missing.T, strict=True
+            )
+        ]
+        return _build(X, series)
+
+    def _fill_array(self, X: Array, numbers: Array, missing: Mask) -> Array:
+        filled = X.copy()
+        for j, column in enumerate(self.columns):
+            rows = np.flatnonzero(missing[:, j])
+            if len(rows):
+                filled[rows, j] = np.asarray(column.write(numbers[rows, j]))
+        return filled
+
+    def _assemble(self, series: list[Any], index: Any) -> Any:
+        if is_frame(self.frame):
+            return _build(self.frame, series, index)
+        result = np.empty((len(series[0]), len(series)), dtype=self.frame)
+        for j, values in enumerate(series):
+            result[:, j] = np.asarray(values)
+        return result
+
+
+@dataclass(frozen=True)
+class TableCodec:
+    """Everything learned of a table besides the network: what a row is to the model.
+
+    Parameters
+    ----------
+    schema : Schema
+    target : Column or None
+        The target, when it is a condition: one more column that X does not have.
+    codecs : tuple of codec
+        One per column, the target's last.
+    likelihoods : tuple of str
+    conditions : tuple of int
+        Positions of the condition columns.
+    """
+
+    schema: Schema
+    target: Column | None
+    codecs: tuple[Codec, ...]
+    likelihoods: tuple[str, ...]
+    conditions: tuple[int, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.schema.columns + ((self.target,) if self.target else ())
+
+    @property
+    def names(self) -> list[Hashable]:
+        return [column.name for column in self.columns]
+
+    @classmethod
+    def fit(
+        cls,
+        X: Any,
+        target: pd.Series | None,
+        *,
+        categorical: Any,
+        conditions: Any,
+        likelihoods: Any,
+    ) -> tuple[Self, Array]:
+        """Learn a table column by column, and encode it.
+
+        Returns
+        -------
+        table : TableCodec
+        values : ndarray of shape (n, d), float32
+            NaN where missing.
+        """
+        schema = Schema.fit(X, categorical)
+        table = cls(schema, _learn_target(target, schema), (), (), ())
+        chosen = select_columns(X, conditions, "condition_features")
+        if target is not None:
+            chosen.append(len(schema.columns))
+        wanted = _wanted_likelihoods(table.names, likelihoods)
+        series = column_list(X) + ([] if target is None else [target])
+        values = np.empty((len(X), len(series)), dtype=np.float32)
+        codecs, names = [], []
+        for j, (column, cells) in enumerate(zip(table.columns, series, strict=True)):
+            numbers = column.read(cells)
+            codecs.append(_fit_codec(column, numbers))
+            names.append(_choose_likelihood(column, wanted.get(column.name)))
+            values[:, j] = codecs[-1].encode(numbers)
+        if len(chosen) == len(series):
+            raise ValueError(
+                f"All columns are conditions ({table.names!r}); leave at least one to be modelled."
+            )
+        learned = replace(
+            table, codecs=tuple(codecs), likelihoods=tuple(names), conditions=tuple(chosen)
+        )
+        return learned, values
+
+    def read(self, X: Any, target: pd.Series | None = None, *, strict: bool = False) -> Array:
+        """Return (n, d) numbers; warn once, or raise, naming levels not seen in training."""
+        series = column_list(X)
+        if self.target:
+            series.append(pd.Series(np.full(len(X), np.nan)) if target is None else target)
+        numbers = np.empty((len(X), len(series)))
+        unseen = []
+        for j, (column, cells) in enumerate(zip(self.columns, series, strict=True)):
+            numbers[:, j] = column.read(cells)
+            if column.role == "level":
+                unseen.append(_describe_unseen(column, cells, numbers[:, j]))
+        if any(unseen):
+            named = "; ".join(filter(None, unseen))
+            if strict:
+                raise ValueError(
+                    f"Categories not seen during fit: {named}. "
+                    "handle_unknown='missing' treats them as missing."
+                )
+            message = f"Categories not seen during fit are treated as missing: {named}"
+            warnings.warn(message, UserWarning, stacklevel=4)
+        return numbers
+
+    def encode(self, numbers: Array) -> Array:
+        """Return the model's scalars, NaN where missing."""
+        values = np.empty(numbers.shape, dtype=np.float32)
+        for j, codec in enumerate(self.codecs):
+            values[:, j] = codec.encode(numbers[:, j])
+        return values
+
+    def cells(self, values: Array) -> Cells:
+        """Return the encoded table with its observed cells as data, or as conditions."""
+        observed = ~np.isnan(values)
+        is_condition = np.isin(np.arange(values.shape[1]), self.conditions)
+        known = np.where(observed, values, np.float32(0))
+        return Cells(known, observed & ~is_condition, observed & is_condition)
+
+    def log_volume(self, numbers: Array, scored: Mask) -> Array:
+        """Return each row's log-volume: user's units per model unit, summed over its cells."""
+        total = np.zeros(len(numbers))
+        for j, (codec, name) in enumerate(zip(self.codecs, self.likelihoods, strict=True)):
+            rows = scored[:, j]
+            total[rows] += KINDS[name].log_volume(codec, numbers[rows, j])
+        return total
+
+    def read_conditions(self, conditions: Any, n: int, *, only_conditions: bool) -> Array:
+        """Return (rows, d) numbers of the named cells, NaN where nothing is asked for.
+
+        Parameters
+        ----------
+        conditions : dict, DataFrame or None
+        n : int
+            Rows, if the conditions are a dict or None; else draws per row of the frame.
+        only_conditions : bool
+            Whether other columns than the condition columns are refused.
+
+        Raises
+        ------
+        ValueError
+            With one message that lists every problem.
+        """
+        series, repeats, n_rows = _condition_series(conditions, n)
+        numbers = np.full((n_rows, len(self.columns)), np.nan)
+        problems = []
+        for name, values in series.items():
+            j = _position(self.names, name)
+            if j is None:
+                problems.append(f"{name!r} is not a column; the columns are {self.names!r}")
+            elif only_conditions and j not in self.conditions:
+                problems.append(
+                    f"{name!r} is not a condition; fit with condition_features=[{name!r}]"
+                )
+            else:
+                numbers[:, j], problem = self.columns[j].read_given(values)
+                problems += problem
+        if problems:
+            hint = ""
+            if "target" in series and self.target is None:
+                hint = "\n- to condition on y, fit with condition_on_target=True and y"
+            raise ValueError("These conditions cannot be used:\n- " + "\n- ".join(problems) + hint)
+        return np.repeat(numbers, repeats, axis=0)
+
+    def clip(self, numbers: Array, low: Array, high: Array) -> Array:
+        """Return numbers with those of number columns brought between bounds (NaN is none)."""
+        clipped = numbers.copy()
+        for j, column in enumerate(self.schema.columns):
+            if column.role == "number":
+                clipped[:, j] = np.fmin(np.fmax(numbers[:, j], low[j]), high[j])
+        return np.where(np.isnan(numbers), np.nan, clipped)
+
+    def write(self, numbers: Array, index: Any = None) -> Any:
+        """Return numbers as a table like the training table, without the target."""
+        return self.schema.write(numbers[:, : len(self.schema.columns)], index)
+
+
+def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
+    if target is None:
+        return None
+    name = "target" if target.name is None or target.name in schema.names else target.name
+    column = _learn(name, target, levels=False)
+    few = target.nunique() <= max(2, min(20, len(target) // 10))
+    if column.integer and few:
+        return _learn(name, target, levels=True)
+    return column
+
+
+def _wanted_likelihoods(names: list[Hashable], likelihoods: Any) -> dict[Hashable, str]:
+    if isinstance(likelihoods, str):
+        return {}
+    unknown = [name for name in likelihoods if name not in names]
+    if unknown:
+        raise ValueError(f"likelihoods names columns that X does not have: {unknown!r}.")
+    return dict(likelihoods)
+
+
+def _condition_series(conditions: Any, n: int) -> tuple[dict[Hashable, list[Any]], int, int]:
+    """Return values by column name, how often each row is repeated, and the rows given."""
+    if conditions is None:
+        return {}, 1, n
+    if is_frame(conditions):
+        series = zip(column_names(conditions), column_list(conditions), strict=True)
+        return {name: _objects(s).tolist() for name, s in series}, n, len(conditions)
+    if not isinstance(conditions, dict):
+        raise ValueError(
+            "conditions must be a dict of one value per column, or a dataframe with one row per "
+            f"draw, not {type(conditions).__name__!r}."
+        )
+    several = [k for k, v in conditions.items() if np.ndim(v) > 0]
+    if several:
+        raise ValueError(
+            f"conditions gives several values for {several!r}; a dict takes one value per column. "
+            "Pass a dataframe for one row per draw."
+        )
+    return {name: [value] for name, value in conditions.items()}, n, 1
+
+
+# --------------------------------------------------------------------------------------
+# Containers
+# --------------------------------------------------------------------------------------
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a dataframe (pandas, polars, or another that narwhals knows)."""
+    return nw.dependencies.is_into_dataframe(X)
+
+
+def as_table(X: Any) -> Any:
+    """Return a frame as it is and anything else as a 2-D array of its own dtype."""
+    if is_frame(X):
+        return X
+    if nw.dependencies.is_into_series(X):
+        X = X.to_numpy()
+    return check_array(
+        X, dtype=None, ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0
+    )
+
+
+def column_names(X: Any) -> list[Hashable]:
+    """Return the columns' names; positions for an array."""
+    return list(X.columns) if is_frame(X) else list(range(X.shape[1]))
+
+
+def column_list(X: Any) -> list[Any]:
+    """Return the columns as pandas or polars series; an array's as pandas series."""
+    if isinstance(X, pd.DataFrame):
+        return [X.iloc[:, j] for j in range(X.shape[1])]
+    if is_frame(X):
+        return [s.to_native() for s in nw.from_native(X, eager_only=True).iter_columns()]
+    return [pd.Series(X[:, j]) for j in range(X.shape[1])]
+
+
+def row_index(X: Any) -> Any:
+    """Return a pandas frame's index, else None."""
+    return X.index if isinstance(X, pd.DataFrame) else None
+
+
+def as_series(values: Any) -> pd.Series:
+    """Return a target as a pandas series, whatever container it came in."""
+    if isinstance(values, pd.Series):
+        return values
+    if nw.dependencies.is_into_series(values):
+        return pd.Series(values.to_numpy(), name=values.name)
+    return pd.Series(np.asarray(values))
+
+
+def _build(like: Any, series: list[Any], index: Any = None) -> Any:
+    """Return a frame of the same library and column names as `like`."""
+    if isinstance(like, pd.DataFrame):
+        index = pd.RangeIndex(len(series[0])) if index is None else index
+        if len(like) == len(series[0]) and len(like):
+            index = like.index
+        columns = {j: pd.Series(s.array, index=index) for j, s in enumerate(series)}
+        frame = pd.DataFrame(columns, index=index)
+        frame.columns = like.columns
+        return frame
+    return type(like)(series)
+
+
+def keep_columns(X: Any, positions: Array) -> Any:
+    """Return the columns at some positions."""
+    if len(positions) == X.shape[1]:
+        return X
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[:, positions]
+    return X[:, list(positions)]
+
+
+def add_columns(X: Any, flags: Mask, names: list[str]) -> Any:
+    """Return X with boolean columns appended (numbers of X's dtype for an array)."""
+    if isinstance(X, pd.DataFrame):
+        return pd.concat([X, pd.DataFrame(flags, index=X.index, columns=names)], axis=1)
+    if is_frame(X):
+        series = type(X.to_series(0))
+        return X.hstack([series(n, f) for n, f in zip(names, flags.T, strict=True)])
+    return np.hstack([X, flags.astype(X.dtype)])
+
+
+def select_columns(X: Any, selection: Any, parameter: str) -> list[int]:
+    """Return the positions that a selection names.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray
+    selection : None, str, int, slice, callable, or sequence of str, int or bool
+        Names, positions, a mask, or a callable that takes X and returns one of these, such as
+        scikit-learn's `make_column_selector`.
+    parameter : str
+        Name of the parameter, for error messages.
+    """
+    names = column_names(X)
+    if callable(selection):
+        selection = selection(X)
+    if selection is None:
+        return []
+    if isinstance(selection, slice):
+        return list(range(len(names)))[selection]
+    if isinstance(selection, (str, int, np.integer)) and not isinstance(selection, bool):
+        selection = [selection]
+    chosen = list(selection)
+    if chosen and all(isinstance(c, (bool, np.bool_)) for c in chosen):
+        if len(chosen) != len(names):
+            raise ValueError(
+                f"{parameter} is a mask of {len(chosen)} entries, but X has {len(names)} columns."
+            )
+        return [j for j, c in enumerate(chosen) if c]
+    positions = [_position(names, c) for c in chosen]
+    unknown = [c for c, j in zip(chosen, positions, strict=True) if j is None]
+    if unknown:
+        raise ValueError(
+            f"{parameter} names columns that X does not have: {unknown!r}. "
+            f"X has the columns {names!r}."
+        )
+    return sorted({j for j in positions if j is not None})
+
+
+def _position(names: list[Hashable], choice: Any) -> int | None:
+    if choice in names:
+        return names.index(choice)
+    if isinstance(choice, (int, np.integer)) and -len(names) <= choice < len(names):
+        return int(choice) % len(names)
+    return None
+
+
+# --------------------------------------------------------------------------------------
+# Refusing what cannot be modelled
+# --------------------------------------------------------------------------------------
+
+
+def check_cells(X: Any) -> None:
+    """Raise one error that lists every cell and column name that cannot be modelled."""
+    names = column_names(X)
+    problems: list[str] = []
+    duplicated = sorted({str(n) for n in names if names.count(n) > 1})
+    if duplicated:
+        problems.append(f"duplicate column names {duplicated}; rename them")
+    nameless = [j for j, n in enumerate(names) if _is_nameless(n)]
+    if nameless:
+        problems.append(f"columns without a name at positions {nameless}; name them")
+    type_problems: list[str] = []
+    for name, series in zip(names, column_list(X), strict=True):
+        kind, text = _problem(series)
+        if text:
+            (type_problems if kind is TypeError else problems).append(f"column {name!r}: {text}")
+    if problems or type_problems:
+        lines = "".join(f"\n- {p}" for p in problems + type_problems)
+        error = TypeError if type_problems and not problems else ValueError
+        raise error(f"This table cannot be used:{lines}")
+
+
+def _is_nameless(name: Hashable) -> bool:
+    return name is None or name == "" or (isinstance(name, float) and np.isnan(name))
+
+
+def _problem(series: Any) -> tuple[type[Exception], str]:
+    """Say what is wrong with one column, or return an empty text."""
+    dtype = str(series.dtype)
+    if dtype.startswith(("complex", "Complex")):
+        return ValueError, "Complex data not supported; split it into real and imaginary parts"
+    if dtype.startswith(("List", "Array", "Struct", "interval", "period", "Sparse", "Binary")):
+        return TypeError, f"dtype {dtype} is not supported; convert it to numbers or strings"
+    if _role(series) == "number":
+        try:
+            numbers = _floats(series)
+        except OverflowError:
+            return ValueError, "integers too large for float64; convert it to strings or scale it"
+        infinite = np.isinf(numbers)
+        if infinite.any():
+            where = int(infinite.argmax())
+            return ValueError, (
+                f"{int(infinite.sum())} infinity values, the first in row {where} "
+                f"({numbers[where]}); replace them by a number or by NaN"
+            )
+    if dtype in ("object", "Object"):
+        for value in _objects(series):
+            if isinstance(value, complex):
+                return ValueError, f"Complex data not supported, e.g. {value!r}"
+            if isinstance(value, (dict, list, set, tuple, np.ndarray)):
+                return TypeError, (
+                    "a cell's argument must be a string or a real number, "
+                    f"not {type(value).__name__!r}, e.g. {value!r}; flatten nested values first"
+                )
+    return ValueError, ""
+
+
+def _describe_unseen(column: Column, series: Any, numbers: Array) -> str:
+    unseen = np.isnan(numbers) & ~_missing(series)
+    if not unseen.any():
+        return ""
+    values = list(dict.fromkeys(_objects(series)[unseen]))
+    more = ", ..." if len(values) > MAX_NAMED else ""
+    shown = ", ".join(repr(v) for v in values[:MAX_NAMED])
+    return f"column {column.name!r}: {shown}{more} ({int(unseen.sum())} cells)"
+
+
+# --------------------------------------------------------------------------------------
+# Learning a column
+# --------------------------------------------------------------------------------------
+
+
+def _role(series: Any) -> str:
+    dtype = nw.from_native(series, series_only=True).dtype
+    if dtype.is_numeric():
+        return "number"
+    if dtype.is_temporal() or dtype == nw.Duration:
+        return "time"
+    if dtype == nw.Object and _all_numbers(series):
+        return "number"
+    return "level"
+
+
+def _all_numbers(series: Any) -> bool:
+    values = _objects(series)
+    present = values[~_missing(series)]
+    numbers = all(
+        isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
+        for v in present
+    )
+    return numbers and len(present) > 0
+
+
+def _learn(name: Hashable, series: Any, levels: bool) -> Column:
+    """Describe a column; `levels` overrules what its dtype says."""
+    role = "level" if levels else _role(series)
+    column = Column(name, role, series[:0])
+    if role == "level":
+        return replace(column, levels=_levels(series))
+    if role == "time":
+        ticks, missing = _ticks(series)
+        known = ticks[~missing]
+        if len(known) == 0:
+            return column
+        steps = np.gcd.reduce(known - known.min())
+        return replace(column, origin=int(known.min()), unit=int(steps) or 1)
+    dtype = nw.from_native(series, series_only=True).dtype
+    return replace(column, integer=dtype.is_integer())
+
+
+def _levels(series: Any) -> tuple[Any, ...]:
+    """Return a column's levels in order: declared ones, else the sorted values."""
+    narwhal = nw.from_native(series, series_only=True)
+    if narwhal.dtype == nw.Boolean:
+        return (False, True)
+    if narwhal.dtype in (nw.Categorical, nw.Enum):
+        return tuple(narwhal.cat.get_categories().to_list())
+    present = list(dict.fromkeys(_objects(series)[~_missing(series)]))
+    try:
+        return tuple(sorted(present))
+    except TypeError:
+        return tuple(sorted(present, key=lambda v: (type(v).__name__, str(v))))
+
+
+def _fit_codec(column: Column, numbers: Array) -> Codec:
+    """Learn the codec of a column from its training numbers."""
+    if column.role == "level":
+        return LevelCodec(len(column.levels))
+    return NumericCodec.fit(numbers)
+
+
+def _choose_likelihood(column: Column, wanted: str | None) -> str:
+    """Return the wanted likelihood, or the default one for the column's role.
+
+    Raises
+    ------
+    ValueError
+        If the wanted likelihood does not suit the column.
+    """
+    if column.role == "level":
+        binary = len(column.levels) == 2
+        suited = ["bernoulli", "categorical"] if binary else ["categorical"]
+    else:
+        suited = ["histogram", "rank_normal"]
+    if wanted is None:
+        return suited[0]
+    if wanted not in suited:
+        raise ValueError(
+            f"likelihoods[{column.name!r}] is {wanted!r}, but a {column.role} column"
+            f"{f' of {len(column.levels)} levels' if column.levels else ''} takes one of {suited}."
+        )
+    return wanted
+
+
+# --------------------------------------------------------------------------------------
+# Reading series
+# --------------------------------------------------------------------------------------
+
+
+def _level_index(levels: Sequence[Any]) -> pd.Index:
+    index = pd.Index(np.empty(0, dtype=object))
+    if levels:
+        values = np.empty(len(levels), dtype=object)
+        values[:] = list(levels)
+        index = pd.Index(values, dtype=object)
+    return index
+
+
+def _objects(series: Any) -> Array:
+    """Return the cells as Python objects."""
+    if isinstance(series, pd.Series):
+        return series.to_numpy(dtype=object)
+    values = np.empty(len(series), dtype=object)
+    values[:] = series.to_list()
+    return values
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or value != value
+
+
+def _missing(series: Any) -> Mask:
+    narwhal = nw.from_native(series, series_only=True)
+    missing = np.array(narwhal.is_null().to_numpy(), dtype=bool)
+    if narwhal.dtype.is_float():
+        missing |= np.isnan(_floats(series))
+    return missing
+
+
+def missing_cells(X: Any) -> Mask:
+    """Return which cells of the table are missing, of shape (n, d)."""
+    return np.stack([_missing(s) for s in column_list(X)], axis=1)
+
+
+def _floats(series: Any) -> Array:
+    if isinstance(series, pd.Series):
+        if series.dtype == object:
+            return np.array([np.nan if v is None or v is pd.NA else v for v in series], dtype=float)
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    narwhal = nw.from_native(series, series_only=True).cast(nw.Float64)
+    return np.asarray(narwhal.fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+
+def _ticks(series: Any) -> tuple[NDArray[np.int64], Mask]:
+    """Return times as int64 in the dtype's own resolution, and which are missing."""
+    missing = np.array(nw.from_native(series, series_only=True).is_null().to_numpy(), dtype=bool)
+    if isinstance(series, pd.Series):
+        if isinstance(series.dtype, pd.DatetimeTZDtype):
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        ticks = series.to_numpy().astype(np.int64)
+    else:
+        ticks = series.to_physical().fill_null(0).to_numpy().astype(np.int64)
+    return np.where(missing, 0, ticks), missing
+
+
+# --------------------------------------------------------------------------------------
+# Writing series
+# --------------------------------------------------------------------------------------
+
+
+def _from_objects(template: Any, name: Hashable, values: Array) -> Any:
+    if isinstance(template, pd.Series):
+        dtype = template.dtype
+        if dtype == bool and any(v is None for v in values):
+            dtype = pd.BooleanDtype()
+        if isinstance(dtype, np.dtype) and dtype.kind in "iu" and any(v is None for v in values):
+            dtype = pd.Int64Dtype()
+        return pd.Series(values, dtype=dtype)
+    return type(template)(name, values.tolist(), dtype=template.dtype)
+
+
+def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) -> Any:
+    missing = np.isnan(numbers)
+    if integer:
+        numbers = np.round(numbers)
+    if isinstance(template, pd.Series):
+        if integer and missing.any() and isinstance(template.dtype, np.dtype):
+            return pd.Series(numbers).astype(pd.Int64Dtype())
+        return pd.Series(numbers).astype(template.dtype)
+    series = type(template)(name, numbers)
+    return series.fill_nan(None).cast(template.dtype)
+
+
+def _from_ticks(template: Any, name: Hashable, ticks: NDArray[np.int64], missing: Mask) -> Any:
+    if isinstance(template, pd.Series):
+        dtype = template.dtype
+        unit = getattr(dtype, "unit", None) or np.datetime_data(dtype)[0]
+        letter = "m" if dtype.kind == "m" else "M"
+        times = np.where(missing, np.iinfo(np.int64).min, ticks).view(f"{letter}8[{unit}]")
+        series = pd.Series(times)
+        if isinstance(dtype, pd.DatetimeTZDtype):
+            series = series.dt.tz_localize("UTC").dt.tz_convert(dtype.tz)
+        return series
+    series = type(template)(name, ticks)
+    if missing.any():
+        nothing = series.clear(len(series))
+        series = series.zip_with(type(template)("known", ~missing), nothing)
+    return series.cast(template.to_physical().dtype).cast(template.dtype)
+
+
+def _fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> Any:
+    """Return a series with its missing cells replaced and the others as they were."""
+    rows = np.flatnonzero(missing)
+    new = column.write(numbers[rows])
+    if not isinstance(series, pd.Series):
+        everything = np.zeros(len(series))
+        everything[rows] = numbers[rows]
+        replacement = column.write(everything)
+        kept = type(series)("kept", ~missing)
+        return _as_trained(series, column).zip_with(kept, replacement)
+    if series.dtype == column.template.dtype:
+        filled = series.copy()
+        filled.iloc[rows] = new.array
+        return filled
+    cells = series.to_numpy(dtype=object).copy()
+    cells[rows] = new.to_numpy(dtype=object)
+    return _as_trained(pd.Series(cells, index=series.index), column)
+
+
+def _as_trained(series: Any, column: Column) -> Any:
+    """Return a series in the training dtype if that holds its cells exactly, else as it is."""
+    dtype = column.template.dtype
+    if series.dtype == dtype:
+        return series
+    if not isinstance(series, pd.Series):
+        cast = series.cast(dtype, strict=False)
+        exact = cast.cast(series.dtype, strict=False).eq_missing(series).all()
+        return cast if exact else series
+    try:
+        cast = series.astype(dtype)
+        exact = bool(((cast == series) | (cast.isna() & series.isna())).all())
+    except (ValueError, TypeError):
+        exact = False
+    return cast if exact else series.infer_objects()
+
+
+def replace_values(X: Any, missing_values: Any) -> Any:
+    """Return X with the cells that equal `missing_values` made missing."""
+    if missing_values is None or missing_values is pd.NA or missing_values != missing_values:
+        return X
+    if isinstance(X, pd.DataFrame):
+        hit = X == missing_values
+        return X.mask(hit) if hit.to_numpy().any() else X
+    if is_frame(X):
+        text = isinstance(missing_values, str)
+        frame = nw.from_native(X, eager_only=True)
+        fits = [n for n, d in frame.schema.items() if (d.is_numeric() and not text) or (
+            text and d in (nw.String, nw.Categorical, nw.Enum))]
+        hidden = [nw.when(nw.col(n) != missing_values).then(nw.col(n)).alias(n) for n in fits]
+        return frame.with_columns(*hidden).to_native()
+    hit = X == missing_values
+    if X.dtype.kind == "f":
+        return np.where(hit, X.dtype.type(np.nan), X)
+    return np.where(hit, None if X.dtype == object else np.nan, X)

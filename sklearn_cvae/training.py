@@ -1,0 +1,410 @@
+"""The skorch net that trains the model: batches, optimisers, schedule, stopping, guards."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from sklearn_cvae.objectives import warm_up
+
+Array = NDArray[Any]
+
+MUON_RATIO = 20 / 3
+RISING_SHARE = 0.1
+KL_WARM_UP_SHARE = 0.2
+VALIDATION_SEED = 0
+
+
+class Batch(NamedTuple):
+    """Some rows of an encoded table."""
+
+    values: Tensor
+    observed: Tensor
+    weight: Tensor
+
+
+class TableDataset(Dataset[Batch]):
+    """Rows of an encoded table; a subset shares the memory of the whole.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, d), float32
+    observed : Tensor of shape (n, d), bool
+    weight : Tensor of shape (n,), float32
+    rows : Tensor of shape (n_rows,), int64
+        The rows in this dataset.
+    """
+
+    def __init__(self, values: Tensor, observed: Tensor, weight: Tensor, rows: Tensor) -> None:
+        self.values, self.observed, self.weight, self.rows = values, observed, weight, rows
+
+    @classmethod
+    def split(
+        cls, values: Array, weight: Array, order: Array, n_held_out: int, device: str
+    ) -> tuple[Self, Self | None]:
+        """Return the training rows, and the first of `order` as held-out rows or None.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d), float32
+            NaN where missing; overwritten with zeros there.
+        weight : ndarray of shape (n,), float32
+        order : ndarray of shape (n,), int
+        n_held_out : int
+        device : str
+        """
+        observed = ~np.isnan(values)
+        np.nan_to_num(values, copy=False)
+        parts = [torch.from_numpy(part).to(device) for part in (values, observed, weight)]
+        rows = torch.from_numpy(order).to(device)
+        held_out = cls(*parts, rows[:n_held_out]) if n_held_out else None
+        return cls(*parts, rows[n_held_out:]), held_out
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        index = self.rows[rows]
+        return Batch(self.values[index], self.observed[index], self.weight[index])
+
+
+class SlicingIterator:
+    """Batches by one indexing of whole tensors, several times cheaper than a DataLoader.
+
+    Parameters
+    ----------
+    dataset : TableDataset
+    batch_size : int
+    generator : torch.Generator or None
+        Shuffles the rows anew each epoch; None keeps their order.
+    """
+
+    def __init__(
+        self, dataset: TableDataset, batch_size: int, generator: torch.Generator | None = None
+    ) -> None:
+        self.dataset, self.batch_size, self.generator = dataset, batch_size, generator
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Batch, None]]:
+        n = len(self.dataset)
+        if self.generator is None:
+            order = torch.arange(n)
+        else:
+            order = torch.randperm(n, generator=self.generator)
+        order = order.to(self.dataset.rows.device)
+        for start in range(0, n, self.batch_size):
+            yield self.dataset[order[start : start + self.batch_size]], None
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training without an error."""
+
+
+class CVAENet(NeuralNet):  # type: ignore[misc]
+    """A skorch net whose module returns each row's loss.
+
+    Hidden weight matrices are trained by Muon, everything else by AdamW; both follow one
+    schedule, a linear rise over the first tenth of the steps and a cosine fall to zero.
+
+    Parameters
+    ----------
+    n_steps : int
+        Optimiser steps of the whole training, which scale the schedules.
+    alpha : float
+        Weight decay.
+    max_grad_norm : float
+        Gradients of a larger norm are scaled down to it.
+    seed : int
+        Seed of masks and latent noise.
+    **kwargs
+        Passed to skorch's `NeuralNet`.
+
+    References
+    ----------
+    Jordan et al. Muon: An optimizer for hidden layers in neural networks. 2024.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        n_steps: int = 1,
+        alpha: float = 0.0,
+        max_grad_norm: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.n_steps, self.alpha, self.max_grad_norm = n_steps, alpha, max_grad_norm
+        self.seed = seed
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> CVAENet:
+        matrices, others = _split_parameters(self.module_)
+        rates = {"weight_decay": self.alpha}
+        self.optimizer_ = torch.optim.AdamW(others, lr=self.lr, betas=(0.9, 0.99), **rates)
+        self.muon_ = torch.optim.Muon(matrices, lr=self.lr * MUON_RATIO, **rates)
+        self._base_rates = [(g, g["lr"]) for g in self._param_groups()]
+        self._step = 0
+        return self
+
+    def _param_groups(self) -> list[dict[str, Any]]:
+        return [*self.optimizer_.param_groups, *self.muon_.param_groups]
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._generator = torch.Generator(device=self.device).manual_seed(self.seed)
+
+    def train_step_single(self, batch: tuple[Batch, None], **fit_params: Any) -> dict[str, Tensor]:
+        rows = batch[0]
+        progress = self._step / self.n_steps
+        for group, rate in self._base_rates:
+            group["lr"] = rate * one_cycle(progress)
+        beta = warm_up(self._step, self.n_steps, KL_WARM_UP_SHARE)
+        self._set_training(True)
+        losses = self.module_(rows.values, rows.observed, beta, self._generator)
+        loss = _weighted_mean(losses, rows.weight)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.module_.parameters(), self.max_grad_norm)
+        self._step += 1
+        return {"loss": loss.detach()}
+
+    def validation_step(self, batch: tuple[Batch, None], **fit_params: Any) -> dict[str, Tensor]:
+        rows = batch[0]
+        generator = torch.Generator(device=self.device).manual_seed(VALIDATION_SEED)
+        self._set_training(False)
+        with torch.no_grad():
+            losses = self.module_.hidden_cell_loss(rows.values, rows.observed, generator)
+            return {"loss": _weighted_mean(losses, rows.weight)}
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> CVAENet:
+        """Train without skorch's habit of swallowing Ctrl-C."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        with contextlib.suppress(StopTraining):
+            self.fit_loop(X, y)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def drop_training_state(self) -> None:
+        """Forget optimisers, callbacks and data, which a fitted model has no use for."""
+        self.optimizer_ = self.muon_ = None
+        self.callbacks, self.callbacks_ = None, []
+        self.train_split = None
+        self.iterator_train__generator = None
+        del self._base_rates, self._generator
+
+
+def one_cycle(progress: float) -> float:
+    """Return the learning rate's share of its peak after `progress` (0..1) of the steps.
+
+    Examples
+    --------
+    >>> one_cycle(0.05), one_cycle(0.1), round(one_cycle(0.55), 3)
+    (0.5, 1.0, 0.5)
+    """
+    if progress < RISING_SHARE:
+        return max(progress / RISING_SHARE, 1e-3)
+    done = min((progress - RISING_SHARE) / (1 - RISING_SHARE), 1.0)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
+    return (losses * weight).sum() / weight.sum().clamp(min=1e-12)
+
+
+def _split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Separate the weight matrices of hidden layers, which suit Muon, from the rest."""
+    matrices, others = [], []
+    for name, parameter in module.named_parameters():
+        hidden = ".hidden." in name and name.endswith("weight") and parameter.ndim == 2
+        (matrices if hidden else others).append(parameter)
+    return matrices, others
+
+
+class NaNGuard(Callback):  # type: ignore[misc]
+    """Stop with an error, and a remedy, at the first loss that is not a finite number."""
+
+    def on_batch_end(self, net: NeuralNet, batch: Any = None, **kwargs: Any) -> None:
+        loss = net.history[-1, "batches", -1].get("train_loss", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The training loss became {loss} in epoch {len(net.history)}. "
+                "Try a smaller learning_rate_init, or likelihoods={column: 'histogram'} for "
+                "columns with extreme values."
+            )
+
+
+class KeepBest(Callback):  # type: ignore[misc]
+    """Stop when the validation loss has not fallen for a while; restore the best weights.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without an improvement before training stops.
+    tol : float
+        The least fall of the loss, in nats per cell, that is an improvement.
+    """
+
+    def __init__(self, patience: int, tol: float) -> None:
+        self.patience, self.tol = patience, tol
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.best_, self.waited_, self.state_ = math.inf, 0, None
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        loss = net.history[-1, "valid_loss"]
+        self.waited_ = 0 if loss < self.best_ - self.tol else self.waited_ + 1
+        if loss < self.best_:
+            self.best_ = loss
+            self.state_ = copy.deepcopy(net.module_.state_dict())
+        if self.waited_ >= self.patience:
+            raise StopTraining
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if self.state_ is not None:
+            net.module_.load_state_dict(self.state_)
+        self.state_ = None
+
+
+class DropBatches(Callback):  # type: ignore[misc]
+    """Forget an epoch's batch records, which otherwise grow without bound."""
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        if len(net.history) > 1:
+            net.history[-2]["batches"].clear()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if len(net.history):
+            net.history[-1]["batches"].clear()
+
+
+class EpochBar(Callback):  # type: ignore[misc]
+    """One progress bar over the epochs, with the losses."""
+
+    def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.bar_ = tqdm(total=net.max_epochs, desc="fit", unit="epoch", leave=True)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        last = net.history[-1]
+        losses = {k: f"{last[k]:.3f}" for k in ("train_loss", "valid_loss") if k in last}
+        self.bar_.set_postfix(losses, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.bar_.close()
+
+
+class EpochHooks(Callback):  # type: ignore[misc]
+    """Call two functions around each epoch; the second may return True to stop.
+
+    Parameters
+    ----------
+    begin, end : callable
+        Called with the net.
+    """
+
+    def __init__(
+        self, begin: Callable[[CVAENet], None], end: Callable[[CVAENet], bool]
+    ) -> None:
+        self.begin, self.end = begin, end
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.begin(net)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        if self.end(net):
+            raise StopTraining
+
+
+def build_net(
+    module: nn.Module,
+    data: TableDataset,
+    held_out: TableDataset | None,
+    *,
+    max_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    alpha: float,
+    patience: int,
+    tol: float,
+    device: str,
+    seed: int,
+    verbose: bool,
+    hooks: EpochHooks | None,
+    net_params: dict[str, Any],
+) -> CVAENet:
+    """Assemble the net for one training; `net_params` override anything skorch knows."""
+    callbacks: list[Any] = [("nan_guard", NaNGuard()), ("drop_batches", DropBatches())]
+    if held_out is not None:
+        callbacks.append(("keep_best", KeepBest(patience, tol)))
+    if verbose:
+        callbacks.append(("epoch_bar", EpochBar()))
+    if hooks is not None:
+        callbacks.append(("hooks", hooks))
+    own = dict(net_params)
+    callbacks += own.pop("callbacks", None) or []
+    batch_size, max_epochs = own.get("batch_size", batch_size), own.get("max_epochs", max_epochs)
+    settings: dict[str, Any] = {
+        "criterion": nn.Module,
+        "n_steps": max_epochs * math.ceil(len(data) / batch_size),
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "lr": learning_rate,
+        "alpha": alpha,
+        "device": device,
+        "seed": seed,
+        "iterator_train": SlicingIterator,
+        "iterator_train__generator": torch.Generator().manual_seed(seed),
+        "iterator_valid": SlicingIterator,
+        "train_split": None if held_out is None else predefined_split(held_out),
+        "callbacks__print_log": None,
+        "verbose": 0,
+    }
+    return CVAENet(module, callbacks=callbacks, **{**settings, **own})
+
+
+def resolve_device(device: str) -> str:
+    """Return the torch device that "auto" stands for."""
+    if device != "auto":
+        return str(torch.device(device))
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+_thread_lock = threading.Lock()
+_thread_users = 0
+_threads_before = 1
+
+
+@contextlib.contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Run with n torch threads; whoever leaves last restores the count that the first found."""
+    global _thread_users, _threads_before
+    with _thread_lock:
+        if _thread_users == 0:
+            _threads_before = torch.get_num_threads()
+        _thread_users += 1
+        torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        with _thread_lock:
+            _thread_users -= 1
+            torch.set_num_threads(_threads_before if _thread_users == 0 else n)
