@@ -131,7 +131,7 @@ class NumericCodec:
         values, counts = np.unique(cells, return_counts=True)
         keep = _spread(counts)
         knots = values[keep]
-        middles = (knots[1:] + knots[:-1]) / 2
+        middles = _between(knots[:-1], knots[1:])
         mass = np.bincount(np.searchsorted(middles, values, side="right"), counts) / len(cells)
         middle_rank = np.cumsum(mass) - mass / 2
         spike = _spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
@@ -156,7 +156,7 @@ class NumericCodec:
     def score_edges(self) -> Array:
         """Inner bin edges on the scale of scores, of shape (n_atoms - 1,)."""
         inner = self.first[1:-1]
-        return (self.scores[inner] + self.scores[inner - 1]) / 2
+        return _between(self.scores[inner - 1], self.scores[inner])
 
     @property
     def score_centres(self) -> Array:
@@ -249,10 +249,16 @@ def _edges(knots: Array, first: Array) -> Array:
     """Bin edges in the column's units: halfway between knots, half a gap beyond the ends."""
     if len(knots) == 1:
         return np.repeat(knots, 2)
-    inner = (knots[first[1:-1]] + knots[first[1:-1] - 1]) / 2
+    inner = _between(knots[first[1:-1] - 1], knots[first[1:-1]])
     low = knots[0] - (knots[1] - knots[0]) / 2
     high = knots[-1] + (knots[-1] - knots[-2]) / 2
     return np.r_[low, inner, high]
+
+
+def _between(low: Array, high: Array) -> Array:
+    """Return numbers above low and at most high: halfway, unless rounding forbids."""
+    middle = low / 2 + high / 2
+    return np.where((middle > low) & (middle < high), middle, high)
 
 
 def _standardise(scores: Array, mass: Array) -> Array:

@@ -19,7 +19,7 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackContext, CallbackSupportMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import (
     _check_feature_names_in,
     _check_sample_weight,
@@ -686,7 +686,7 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "estimator": [None, ConditionalVAE],
-        "missing_values": ["missing_values"],
+        "missing_values": [MissingValues()],
         "strategy": [StrOptions({*DECODERS, "draw"})],
         "sample_posterior": ["boolean"],
         "add_indicator": ["boolean"],
@@ -758,13 +758,15 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X : DataFrame for a frame, ndarray for an array
+        X : DataFrame for a frame, ndarray for an array or if fitted on one
             Without columns that were empty at fit, unless `keep_empty_features`; with one
             boolean column per column of `indicator_features_`, if `add_indicator`.
         """
         check_is_fitted(self)
         X = replace_values(_checked_table(self, X, reset=False), self.missing_values)
         model = self.estimator_
+        if is_frame(X) and not is_frame(model._table.schema.frame):
+            X = X.to_numpy()
         X, numbers = model._read(X)
         missing = missing_cells(X)
         strategy = "draw" if self.sample_posterior else self.strategy

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from sklearn_cvae.columns import KINDS, LOG_2PI, Codec, Kind
-from sklearn_cvae.networks import CONDITIONING, linear
+from sklearn_cvae.networks import CONDITIONING, Linear
 from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
 
 ALL_HIDDEN_SHARE = 0.15
@@ -112,7 +112,7 @@ class GaussianPrior(nn.Module):
 
     def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.net = linear(n_condition, 2 * n_components, generator, scale=0.0)
+        self.net = Linear(n_condition, 2 * n_components, generator, scale=0.0)
 
     def forward(self, c: Tensor) -> Distribution:
         loc, log_scale = self.net(c).chunk(2, dim=1)
@@ -134,7 +134,7 @@ class MixturePrior(nn.Module):
         super().__init__()
         self.loc = nn.Parameter(torch.randn((self.n_mixture, n_components), generator=generator))
         self.log_scale = nn.Parameter(torch.zeros((self.n_mixture, n_components)))
-        self.net = linear(n_condition, self.n_mixture + n_components, generator, scale=0.0)
+        self.net = Linear(n_condition, self.n_mixture + n_components, generator, scale=0.0)
 
     def forward(self, c: Tensor) -> Distribution:
         logits, shift = self.net(c).split([self.n_mixture, self.loc.shape[1]], dim=1)

@@ -17,24 +17,34 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def linear(
-    n_in: int, n_out: int, generator: torch.Generator, *, scale: float = 1.0
-) -> nn.Linear:
-    """Return a linear layer drawn from `generator`; torch's global seed is not touched.
+class Linear(nn.Module):
+    """An affine map drawn from a generator, so that torch's global seed is not touched.
 
-    Weights are uniform with variance `scale**2 / (3 * n_in)`, biases zero.
+    Parameters
+    ----------
+    n_in, n_out : int
+        Widths; n_in may be 0, which leaves the bias.
+    generator : torch.Generator
+        Source of the weights, uniform with variance `scale**2 / (3 * n_in)`; biases are zero.
+    scale : float, default=1.0
 
     Examples
     --------
-    >>> linear(3, 2, torch.Generator().manual_seed(0)).weight.shape
-    torch.Size([2, 3])
+    >>> Linear(3, 2, torch.Generator().manual_seed(0))(torch.zeros(1, 3))
+    tensor([[0., 0.]], grad_fn=<AddmmBackward0>)
     """
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    bound = scale / math.sqrt(max(n_in, 1))
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.zero_()
-    return layer
+
+    def __init__(
+        self, n_in: int, n_out: int, generator: torch.Generator, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        bound = scale / math.sqrt(max(n_in, 1))
+        uniform = torch.rand((n_out, n_in), generator=generator)
+        self.weight = nn.Parameter(bound * (2 * uniform - 1))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
 
 
 class Dropout(nn.Module):
@@ -97,11 +107,11 @@ class ResidualMLP(nn.Module):
         widths = [n_in, *hidden_layer_sizes]
         self.activation = activation
         self.hidden = nn.ModuleList(
-            linear(a, b, generator) for a, b in zip(widths, widths[1:], strict=False)
+            Linear(a, b, generator) for a, b in zip(widths, widths[1:], strict=False)
         )
         seed = int(torch.randint(2**31, (1,), generator=generator))
         self.dropout = Dropout(dropout, seed)
-        self.out = linear(widths[-1], n_out, generator)
+        self.out = Linear(widths[-1], n_out, generator)
 
     def forward(self, x: Tensor, films: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
         """Map (n, n_in) to (n, n_out); `films` are the scale and shift of each hidden layer."""
@@ -152,7 +162,7 @@ class FiLM(nn.Module):
         self.mlp = ResidualMLP(
             n_in + n_condition, n_out, hidden_layer_sizes, activation, dropout, generator
         )
-        self.film = linear(n_condition, 2 * sum(self.widths), generator, scale=0.0)
+        self.film = Linear(n_condition, 2 * sum(self.widths), generator, scale=0.0)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         scales, shifts = self.film(c).chunk(2, dim=1)

@@ -772,6 +772,12 @@ def _fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> 
     """Return a series with its missing cells replaced and the others as they were."""
     rows = np.flatnonzero(missing)
     new = column.write(numbers[rows])
+    if type(series) is not type(column.template):
+        cells = _objects(series)
+        cells[rows] = _objects(new)
+        if isinstance(series, pd.Series):
+            return pd.Series(cells, index=series.index).infer_objects()
+        return type(series)(column.name, cells.tolist(), strict=False)
     if not isinstance(series, pd.Series):
         everything = np.zeros(len(series))
         everything[rows] = numbers[rows]
@@ -790,7 +796,7 @@ def _fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> 
 def _as_trained(series: Any, column: Column) -> Any:
     """Return a series in the training dtype if that holds its cells exactly, else as it is."""
     dtype = column.template.dtype
-    if series.dtype == dtype:
+    if type(series) is not type(column.template) or series.dtype == dtype:
         return series
     if not isinstance(series, pd.Series):
         cast = series.cast(dtype, strict=False)

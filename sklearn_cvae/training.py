@@ -169,17 +169,24 @@ class CVAENet(NeuralNet):  # type: ignore[misc]
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self._generator = torch.Generator(device=self.device).manual_seed(self.seed)
 
-    def train_step_single(self, batch: tuple[Batch, None], **fit_params: Any) -> dict[str, Tensor]:
+    def train_step(self, batch: tuple[Batch, None], **fit_params: Any) -> dict[str, Tensor]:
+        """Take one step of both optimisers (skorch would run the network once for each)."""
         rows = batch[0]
-        progress = self._step / self.n_steps
         for group, rate in self._base_rates:
-            group["lr"] = rate * one_cycle(progress)
+            group["lr"] = rate * one_cycle(self._step / self.n_steps)
+        if not self.module_.training:
+            self._set_training(True)
+        self.optimizer_.zero_grad()
+        self.muon_.zero_grad()
         beta = warm_up(self._step, self.n_steps, KL_WARM_UP_SHARE)
-        self._set_training(True)
         losses = self.module_(rows.values, rows.observed, beta, self._generator)
         loss = _weighted_mean(losses, rows.weight)
         loss.backward()
         nn.utils.clip_grad_norm_(self.module_.parameters(), self.max_grad_norm)
+        named = list(self.module_.named_parameters())
+        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        self.optimizer_.step()
+        self.muon_.step()
         self._step += 1
         return {"loss": loss.detach()}
 

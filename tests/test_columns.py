@@ -1,0 +1,162 @@
+"""Codecs keep numbers, kinds share one contract, and densities are densities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_cvae.columns import KINDS, LevelCodec, NumericCodec
+
+RNG = np.random.default_rng(0)
+COLUMNS = {
+    "normal": RNG.normal(size=500),
+    "heavy": RNG.standard_cauchy(500),
+    "spiked": np.where(RNG.random(500) < 0.6, 0.0, RNG.lognormal(size=500)),
+    "integers": RNG.integers(0, 300, 500).astype(float),
+    "few": RNG.integers(0, 4, 500).astype(float),
+    "pair": np.array([1.0, 2.0]),
+    "constant": np.full(20, 7.0),
+    "single": np.array([3.0]),
+    "holes": np.where(RNG.random(500) < 0.5, np.nan, RNG.normal(size=500)),
+    "huge": 1e15 + RNG.normal(size=500),
+    "tiny": 1e-12 * RNG.normal(size=500),
+    "many": RNG.normal(size=20_000),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_encoding_is_finite_and_monotone(name):
+    cells = np.sort(COLUMNS[name][~np.isnan(COLUMNS[name])])
+    scores = NumericCodec.fit(COLUMNS[name]).encode(cells)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) >= 0).all()
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_bins_hold_their_own_cells(name):
+    codec = NumericCodec.fit(COLUMNS[name])
+    cells = COLUMNS[name][~np.isnan(COLUMNS[name])]
+    bins = np.searchsorted(codec.score_edges.astype(np.float32), codec.encode(cells), side="right")
+    onehot = np.eye(codec.n_atoms)[bins]
+    low = codec.knots[codec.first[:-1]][bins]
+    high = codec.knots[codec.first[1:] - 1][bins]
+    if len(codec.knots) == len(np.unique(cells)):
+        assert ((cells >= low) & (cells <= high)).all()
+    for decode in (codec.mean, codec.median, codec.mode):
+        numbers = decode(onehot)
+        assert (numbers >= low - 1e-9 * abs(low)).all()
+        assert (numbers <= high + 1e-9 * abs(high)).all()
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_quantiles_are_training_values_in_order(name):
+    codec = NumericCodec.fit(COLUMNS[name])
+    q = np.linspace(0, 1, 101)
+    numbers = codec.quantile(np.full((101, codec.n_atoms), 1 / codec.n_atoms), q)
+    assert np.isin(numbers, COLUMNS[name]).all()
+    assert (np.diff(numbers) >= 0).all()
+
+
+def test_a_drawn_column_is_distributed_like_the_training_column():
+    cells = COLUMNS["spiked"]
+    codec = NumericCodec.fit(cells)
+    bins = np.searchsorted(codec.score_edges, codec.encode(cells), side="right")
+    share = np.bincount(bins, minlength=codec.n_atoms) / len(cells)
+    q = (np.arange(5000) + 0.5) / 5000
+    drawn = codec.quantile(np.tile(share, (5000, 1)), q)
+    levels = np.linspace(0.05, 0.95, 19)
+    np.testing.assert_allclose(np.quantile(drawn, levels), np.quantile(cells, levels), rtol=0.05, atol=0.02)
+
+
+def test_a_column_without_cells_decodes_to_missing():
+    codec = NumericCodec.fit(np.full(3, np.nan))
+    assert codec.n_atoms == 1
+    assert np.isnan(codec.mean(np.ones((2, 1)))).all()
+    assert np.isnan(codec.quantile(np.ones((2, 1)), np.array([0.1, 0.9]))).all()
+    assert np.isnan(LevelCodec(0).mode(np.ones((2, 1)))).all()
+
+
+def make_kind(name, *columns):
+    """A kind over the given columns, with some parameters and the columns' encoded cells."""
+    numeric = KINDS[name].numeric
+    codecs = [NumericCodec.fit(c) if numeric else LevelCodec(int(c.max()) + 1) for c in columns]
+    kind = KINDS[name](list(range(len(columns))), codecs)
+    values = torch.tensor(np.stack([k.encode(c) for k, c in zip(codecs, columns)], axis=1))
+    generator = torch.Generator().manual_seed(0)
+    params = torch.randn((len(values), kind.n_params), generator=generator)
+    return kind, codecs, values, params
+
+
+def some_columns(name):
+    if KINDS[name].numeric:
+        return COLUMNS["normal"], COLUMNS["spiked"], COLUMNS["few"], np.full(500, 2.0)
+    if name == "bernoulli":
+        return tuple(RNG.integers(0, 2, (2, 500)).astype(float))
+    return COLUMNS["few"], RNG.integers(0, 17, 500).astype(float), np.zeros(500)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_contract_of_every_kind(name):
+    kind, codecs, values, params = make_kind(name, *some_columns(name))
+    n, m = values.shape
+    assert kind.inputs(values).shape == (n, m, kind.n_inputs)
+    assert torch.isfinite(kind.inputs(values)).all()
+    params.requires_grad_()
+    log_prob = kind.log_prob(params, values)
+    assert log_prob.shape == (n, m)
+    assert torch.isfinite(log_prob).all()
+    log_prob.sum().backward()
+    assert torch.isfinite(params.grad).all()
+    probs = kind.probs(params)
+    assert probs.shape == (n, m, kind.n_atoms)
+    torch.testing.assert_close(probs.sum(-1), torch.ones(n, m), atol=1e-4, rtol=0)
+    for j, codec in enumerate(codecs):
+        assert (probs[:, j, codec.n_atoms :] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["categorical", "bernoulli"])
+def test_masses_sum_to_one_and_agree_with_probs(name):
+    kind, codecs, values, params = make_kind(name, *some_columns(name))
+    probs = kind.probs(params)
+    for j, codec in enumerate(codecs):
+        for level in range(codec.n_atoms):
+            cells = torch.full_like(values, 0.0)
+            cells[:, j] = level
+            torch.testing.assert_close(kind.log_prob(params, cells)[:, j].exp(), probs[:, j, level])
+
+
+@pytest.mark.parametrize("name", ["histogram", "rank_normal"])
+@pytest.mark.parametrize("column", ["normal", "spiked", "integers"])
+def test_density_integrates_to_one_in_the_users_units(name, column):
+    kind, (codec,), _, params = make_kind(name, COLUMNS[column])
+    params = params[:1]
+
+    def density(x):
+        values = torch.tensor(codec.encode(x))[:, None]
+        log_p = kind.log_prob(params.expand(len(x), -1), values)[:, 0].detach().numpy()
+        return np.exp(log_p.astype(float) + type(kind).log_volume(codec, x))
+
+    spikes = np.empty(0)
+    if name == "histogram":
+        spikes = codec.knots[codec.first[:-1]][codec.widths == 0]
+    span = codec.knots[-1] - codec.knots[0]
+    wide = np.tan(np.linspace(-1.5, 1.5, 40_001)) * 3 * span
+    inner = np.linspace(codec.knots[0] - span / 100, codec.knots[-1] + span / 100, 400_001)
+    grid = np.unique(np.r_[wide, inner])
+    # The bins of spikes are masses, so their share of the grid does not count as density.
+    continuous = density(grid)
+    if len(spikes):
+        bins = np.searchsorted(codec.score_edges.astype(np.float32), codec.encode(grid), side="right")
+        continuous = np.where(codec.widths[bins] == 0, 0.0, continuous)
+    total = np.trapezoid(continuous, grid) + density(spikes).sum() if len(spikes) else np.trapezoid(continuous, grid)
+    assert total == pytest.approx(1.0, abs=0.01)
+
+
+def test_numbers_beyond_the_seen_range_get_a_falling_density():
+    codec = NumericCodec.fit(COLUMNS["normal"])
+    far = np.array([5.0, 50.0, 500.0])
+    log_volume = codec.log_volume(far)
+    assert np.isfinite(log_volume).all()
+    assert (np.diff(log_volume) < 0).all()
