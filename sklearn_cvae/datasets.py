@@ -95,7 +95,9 @@ def _mcar(X: pd.DataFrame, rate: float, rng: np.random.RandomState) -> Array:
 
 def _mnar(X: pd.DataFrame, rate: float, rng: np.random.RandomState) -> Array:
     signs = rng.choice([-1.0, 1.0], size=X.shape[1])
-    return np.column_stack([_logistic(s * z, rate) for s, z in zip(signs, _scores(X).T)])
+    return np.column_stack(
+        [_logistic(s * z, rate) for s, z in zip(signs, _scores(X).T, strict=True)]
+    )
 
 
 def _mar(X: pd.DataFrame, rate: float, rng: np.random.RandomState) -> Array:

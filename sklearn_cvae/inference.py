@@ -84,6 +84,7 @@ def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
             u = uniforms.to(chunk.c.device)[:, None].expand(-1, CHUNK, -1)
             _, log_w = _proposals(model, chunk, u)
             log_mean = log_w.double().logsumexp(dim=0) - np.log(n_draws)
+            log_mean[chunk.hidden[:, 0]] = 0.0
             result[chunk.rows] = log_mean[: len(result[chunk.rows])].cpu().numpy()
     return result
 
@@ -115,9 +116,7 @@ def impute_point(
     return _decode(model, codecs, cells, probs, decoder)
 
 
-def impute_draw(
-    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise
-) -> Array:
+def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise) -> Array:
     """Return one joint draw of all cells given the visible ones, of shape (n, d), float64.
 
     Parameters
@@ -250,19 +249,14 @@ def _columns(
             start += kind.n_atoms
 
 
-def take_mean(codec: Codec, probs: Array, j: int, rows: slice) -> Array:
-    """Decode a cell as its mean; a level as the most probable one."""
-    return codec.mean(probs)
+def point(statistic: str) -> Decoder:
+    """Return the decoder of cells as their "mean", "median" or "mode"."""
 
+    def decode(codec: Codec, probs: Array, *_: Any) -> Array:
+        numbers: Array = getattr(codec, statistic)(probs)
+        return numbers
 
-def take_mode(codec: Codec, probs: Array, j: int, rows: slice) -> Array:
-    """Decode a cell as its most probable atom."""
-    return codec.mode(probs)
-
-
-def take_median(codec: Codec, probs: Array, j: int, rows: slice) -> Array:
-    """Decode a cell as its median; a level as the most probable one."""
-    return codec.median(probs)
+    return decode
 
 
 def _draw_cells(noise: RowNoise, codec: Codec, probs: Array, j: int, rows: slice) -> Array:

@@ -9,7 +9,7 @@ is modelled, drawn and imputed with the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class DiagonalNormal(Distribution):
     loc, log_scale : Tensor of shape (n, n_components)
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, loc: Tensor, log_scale: Tensor) -> None:
         self.loc, self.log_scale = loc, log_scale
@@ -67,11 +67,9 @@ class NormalMixture(Distribution):
     loc, log_scale : Tensor of shape (K, n_components)
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
-    def __init__(
-        self, log_weight: Tensor, shift: Tensor, loc: Tensor, log_scale: Tensor
-    ) -> None:
+    def __init__(self, log_weight: Tensor, shift: Tensor, loc: Tensor, log_scale: Tensor) -> None:
         self.log_weight, self.shift, self.loc, self.log_scale = log_weight, shift, loc, log_scale
         super().__init__(shift.shape[:-1], shift.shape[-1:], validate_args=False)
 
@@ -87,7 +85,7 @@ class NormalMixture(Distribution):
         return self.shift + self.loc[k] + self.log_scale[k].exp() * noise
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density; the squares are expanded so that all components are one product."""
+        """Return the log density, its squares expanded so that one product serves all K."""
         z = value - self.shift
         precision = torch.exp(-2 * self.log_scale)
         constant = -(self.log_scale + 0.5 * (LOG_2PI + self.loc**2 * precision)).sum(-1)
@@ -159,7 +157,7 @@ class TableDistribution(Distribution):
     n_columns : int
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, kinds: Sequence[Kind], params: Tensor, n_columns: int) -> None:
         self.kinds, self.n_columns = kinds, n_columns
@@ -177,9 +175,7 @@ class TableDistribution(Distribution):
 
     def probs(self) -> list[Tensor]:
         """Return each kind's (n, m, n_atoms) probabilities of its atoms."""
-        return [
-            kind.probs(params) for kind, params in zip(self.kinds, self.params, strict=True)
-        ]
+        return [kind.probs(params) for kind, params in zip(self.kinds, self.params, strict=True)]
 
 
 class TableCVAE(nn.Module):
@@ -202,6 +198,8 @@ class TableCVAE(nn.Module):
     prior : str
         A key of `PRIORS`.
     dropout : float
+    input_noise : float
+        Standard deviation of noise on the numeric scores that the encoder sees in training.
     condition_dropout : float
     generator : torch.Generator
         Source of the initial weights.
@@ -209,6 +207,7 @@ class TableCVAE(nn.Module):
 
     owner: Tensor
     is_condition: Tensor
+    noise_scale: Tensor
     condition_inputs: Tensor
 
     def __init__(
@@ -223,6 +222,7 @@ class TableCVAE(nn.Module):
         conditioning: str,
         prior: str,
         dropout: float,
+        input_noise: float,
         condition_dropout: float,
         generator: torch.Generator,
     ) -> None:
@@ -230,14 +230,18 @@ class TableCVAE(nn.Module):
         self.n_columns, self.n_components = len(codecs), n_components
         self.condition_dropout = condition_dropout
         self.kinds = nn.ModuleList(group_columns(codecs, likelihoods))
-        owner = torch.cat([k.columns.repeat_interleave(k.n_inputs + 1) for k in self.kinds])
+        owner = torch.cat([k.columns.repeat_interleave(k.n_inputs + 1) for k in self.table_kinds])
         is_condition = torch.zeros(self.n_columns, dtype=torch.bool)
         is_condition[list(conditions)] = True
         self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("is_condition", is_condition, persistent=False)
+        numeric = torch.zeros(self.n_columns)
+        for kind in self.table_kinds:
+            numeric[kind.columns] = float(kind.numeric)
+        self.register_buffer("noise_scale", input_noise * numeric, persistent=False)
         where = torch.flatten(is_condition[owner].nonzero())
         self.register_buffer("condition_inputs", where, persistent=False)
-        n_params = sum(kind.n_params for kind in self.kinds)
+        n_params = sum(kind.n_params for kind in self.table_kinds)
         mlp = (hidden_layer_sizes, activation, dropout, generator)
         block = CONDITIONING[conditioning]
         self.encoder = block(len(owner), len(where), 2 * n_components, *mlp)
@@ -307,12 +311,11 @@ class TableCVAE(nn.Module):
             Source of masks and latent noise.
         """
         n = len(values)
-        given = drop_conditions(
-            observed & self.is_condition, generator, self.condition_dropout
-        )
+        given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
         modelled = observed & ~given
         visible, all_hidden = hide_cells(modelled, generator, ALL_HIDDEN_SHARE)
-        inputs = self.inputs(values)
+        jitter = torch.randn(values.shape, generator=generator, device=values.device)
+        inputs = self.inputs(values + self.noise_scale * jitter)
         c = self.condition(inputs, given)
         both = self.posterior(
             torch.cat([inputs, inputs]), torch.cat([modelled, visible]), torch.cat([c, c])
@@ -322,7 +325,12 @@ class TableCVAE(nn.Module):
         z = full.draw(noise)
         log_likelihood = (self.likelihood(z, c).log_prob(values) * modelled).sum(1)
         kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
-        kl_prior = full.log_prob(z) - self.prior(c).log_prob(z)
+        prior = self.prior(c)
+        kl_prior = full.log_prob(z) - prior.log_prob(z)
+        # Rows with visible cells teach the prior where latents lie, without being drawn to it:
+        # a term of value zero whose gradient reaches the prior alone.
+        fit_of_prior = prior.log_prob(z.detach())
+        kl_partial = kl_partial - (fit_of_prior - fit_of_prior.detach())
         kl = torch.where(all_hidden, kl_prior, kl_partial)
         return negative_bound(log_likelihood, kl, beta) / self.n_columns
 
@@ -337,6 +345,5 @@ def group_columns(codecs: Sequence[Codec], likelihoods: Sequence[str]) -> list[K
         size = (codec.n_atoms - 1).bit_length() // 2
         groups.setdefault((name, size), []).append(j)
     return [
-        KINDS[name](columns, [codecs[j] for j in columns])
-        for (name, _), columns in groups.items()
+        KINDS[name](columns, [codecs[j] for j in columns]) for (name, _), columns in groups.items()
     ]

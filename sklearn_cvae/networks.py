@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -106,9 +107,7 @@ class ResidualMLP(nn.Module):
         super().__init__()
         widths = [n_in, *hidden_layer_sizes]
         self.activation = activation
-        self.hidden = nn.ModuleList(
-            Linear(a, b, generator) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.hidden = nn.ModuleList(Linear(a, b, generator) for a, b in pairwise(widths))
         seed = int(torch.randint(2**31, (1,), generator=generator))
         self.dropout = Dropout(dropout, seed)
         self.out = Linear(widths[-1], n_out, generator)
@@ -166,9 +165,7 @@ class FiLM(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         scales, shifts = self.film(c).chunk(2, dim=1)
-        films = list(
-            zip(scales.split(self.widths, 1), shifts.split(self.widths, 1), strict=True)
-        )
+        films = list(zip(scales.split(self.widths, 1), shifts.split(self.widths, 1), strict=True))
         return self.mlp(torch.cat([x, c], dim=1), films)
 
 

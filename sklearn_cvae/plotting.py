@@ -55,7 +55,9 @@ class LatentDisplay:
             dots = ax.scatter(x, y, c=self.colour, s=12)
             ax.figure.colorbar(dots, ax=ax, label=self.colour.name)
         else:
-            for level, rows in self.colour.astype(str).groupby(self.colour.astype(str)).groups.items():
+            for level, rows in (
+                self.colour.astype(str).groupby(self.colour.astype(str)).groups.items()
+            ):
                 ax.scatter(x[rows], y[rows], s=12, label=level)
             ax.legend(title=self.colour.name, frameon=False)
         ax.set(xlabel="1st component of z", ylabel="2nd component of z", title="Latent features")
@@ -99,14 +101,25 @@ def _draw_marginal(ax: Any, real: pd.Series, drawn: pd.Series) -> None:
         for values, label, filled in ((real, "real", True), (drawn, "drawn", False)):
             kind = "stepfilled" if filled else "step"
             style = {"alpha": 0.4} if filled else {"linewidth": 1.8}
-            ax.hist(values.to_numpy(dtype=float), edges, density=True, histtype=kind, label=label, **style)
+            ax.hist(
+                values.to_numpy(dtype=float),
+                edges,
+                density=True,
+                histtype=kind,
+                label=label,
+                **style,
+            )
         return
-    shares = pd.DataFrame(
-        {
-            "real": real.astype(str).value_counts(normalize=True).head(MAX_LEVELS),
-            "drawn": drawn.astype(str).value_counts(normalize=True),
-        }
-    ).dropna(subset="real").fillna(0)
+    shares = (
+        pd.DataFrame(
+            {
+                "real": real.astype(str).value_counts(normalize=True).head(MAX_LEVELS),
+                "drawn": drawn.astype(str).value_counts(normalize=True),
+            }
+        )
+        .dropna(subset="real")
+        .fillna(0)
+    )
     place = np.arange(len(shares))
     ax.bar(place - 0.2, shares["real"], 0.4, alpha=0.5, label="real")
     ax.bar(place + 0.2, shares["drawn"], 0.4, fill=False, linewidth=1.5, label="drawn")

@@ -54,7 +54,7 @@ class Column:
     def read(self, series: Any) -> Array:
         """Return the cells as float64 numbers, NaN where missing or unknown."""
         if self.role == "level":
-            codes = _level_index(self.levels).get_indexer(_objects(series))
+            codes = _level_index(self.levels).get_indexer(pd.Index(_objects(series), dtype=object))
             return np.where(codes < 0, np.nan, codes.astype(float))
         if self.role == "time":
             ticks, missing = _ticks(series)
@@ -95,7 +95,9 @@ class Column:
         known = np.where(missing, 0, numbers)
         if self.role == "level":
             values = np.empty(len(numbers), dtype=object)
-            values[:] = [None if m else self.levels[int(k)] for k, m in zip(known, missing)]
+            values[:] = [
+                None if m else self.levels[int(k)] for k, m in zip(known, missing, strict=True)
+            ]
             return _from_objects(self.template, self.name, values)
         if self.role == "time":
             ticks = np.round(known).astype(np.int64) * self.unit + self.origin
@@ -148,9 +150,7 @@ class Schema:
             return self._fill_array(X, numbers, missing)
         series = [
             _fill_series(s, c, x, m) if m.any() else _as_trained(s, c)
-            for c, s, x, m in zip(
-                self.columns, column_list(X), numbers.T, missing.T, strict=True
-            )
+            for c, s, x, m in zip(self.columns, column_list(X), numbers.T, missing.T, strict=True)
         ]
         return _build(X, series)
 
@@ -753,7 +753,7 @@ def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) 
 
 def _from_ticks(template: Any, name: Hashable, ticks: NDArray[np.int64], missing: Mask) -> Any:
     if isinstance(template, pd.Series):
-        dtype = template.dtype
+        dtype: Any = template.dtype
         unit = getattr(dtype, "unit", None) or np.datetime_data(dtype)[0]
         letter = "m" if dtype.kind == "m" else "M"
         times = np.where(missing, np.iinfo(np.int64).min, ticks).view(f"{letter}8[{unit}]")
@@ -820,8 +820,11 @@ def replace_values(X: Any, missing_values: Any) -> Any:
     if is_frame(X):
         text = isinstance(missing_values, str)
         frame = nw.from_native(X, eager_only=True)
-        fits = [n for n, d in frame.schema.items() if (d.is_numeric() and not text) or (
-            text and d in (nw.String, nw.Categorical, nw.Enum))]
+        fits = [
+            n
+            for n, d in frame.schema.items()
+            if (d.is_numeric() and not text) or (text and d in (nw.String, nw.Categorical, nw.Enum))
+        ]
         hidden = [nw.when(nw.col(n) != missing_values).then(nw.col(n)).alias(n) for n in fits]
         return frame.with_columns(*hidden).to_native()
     hit = X == missing_values

@@ -30,7 +30,14 @@ VALIDATION_SEED = 0
 
 
 class Batch(NamedTuple):
-    """Some rows of an encoded table."""
+    """Some rows of an encoded table.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, d), float32
+    observed : Tensor of shape (n, d), bool
+    weight : Tensor of shape (n,), float32
+    """
 
     values: Tensor
     observed: Tensor
@@ -42,15 +49,14 @@ class TableDataset(Dataset[Batch]):
 
     Parameters
     ----------
-    values : Tensor of shape (n, d), float32
-    observed : Tensor of shape (n, d), bool
-    weight : Tensor of shape (n,), float32
+    table : Batch
+        All rows.
     rows : Tensor of shape (n_rows,), int64
         The rows in this dataset.
     """
 
-    def __init__(self, values: Tensor, observed: Tensor, weight: Tensor, rows: Tensor) -> None:
-        self.values, self.observed, self.weight, self.rows = values, observed, weight, rows
+    def __init__(self, table: Batch, rows: Tensor) -> None:
+        self.table, self.rows = table, rows
 
     @classmethod
     def split(
@@ -69,17 +75,17 @@ class TableDataset(Dataset[Batch]):
         """
         observed = ~np.isnan(values)
         np.nan_to_num(values, copy=False)
-        parts = [torch.from_numpy(part).to(device) for part in (values, observed, weight)]
+        table = [torch.from_numpy(part).to(device) for part in (values, observed, weight)]
         rows = torch.from_numpy(order).to(device)
-        held_out = cls(*parts, rows[:n_held_out]) if n_held_out else None
-        return cls(*parts, rows[n_held_out:]), held_out
+        held_out = cls(Batch(*table), rows[:n_held_out]) if n_held_out else None
+        return cls(Batch(*table), rows[n_held_out:]), held_out
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, rows: Tensor) -> Batch:
         index = self.rows[rows]
-        return Batch(self.values[index], self.observed[index], self.weight[index])
+        return Batch(*(part[index] for part in self.table))
 
 
 class SlicingIterator:
@@ -116,7 +122,7 @@ class StopTraining(Exception):
     """Raised by a callback to end training without an error."""
 
 
-class CVAENet(NeuralNet):  # type: ignore[misc]
+class CVAENet(NeuralNet):
     """A skorch net whose module returns each row's loss.
 
     Hidden weight matrices are trained by Muon, everything else by AdamW; both follow one
@@ -155,9 +161,11 @@ class CVAENet(NeuralNet):  # type: ignore[misc]
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> CVAENet:
         matrices, others = _split_parameters(self.module_)
-        rates = {"weight_decay": self.alpha}
-        self.optimizer_ = torch.optim.AdamW(others, lr=self.lr, betas=(0.9, 0.99), **rates)
-        self.muon_ = torch.optim.Muon(matrices, lr=self.lr * MUON_RATIO, **rates)
+        decay = self.alpha
+        self.optimizer_: Any = torch.optim.AdamW(
+            others, lr=self.lr, betas=(0.9, 0.99), weight_decay=decay
+        )
+        self.muon_: Any = torch.optim.Muon(matrices, lr=self.lr * MUON_RATIO, weight_decay=decay)
         self._base_rates = [(g, g["lr"]) for g in self._param_groups()]
         self._step = 0
         return self
@@ -198,9 +206,7 @@ class CVAENet(NeuralNet):  # type: ignore[misc]
             losses = self.module_.hidden_cell_loss(rows.values, rows.observed, generator)
             return {"loss": _weighted_mean(losses, rows.weight)}
 
-    def partial_fit(
-        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
-    ) -> CVAENet:
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> CVAENet:
         """Train without skorch's habit of swallowing Ctrl-C."""
         if not self.initialized_:
             self.initialize()
@@ -213,7 +219,8 @@ class CVAENet(NeuralNet):  # type: ignore[misc]
     def drop_training_state(self) -> None:
         """Forget optimisers, callbacks and data, which a fitted model has no use for."""
         self.optimizer_ = self.muon_ = None
-        self.callbacks, self.callbacks_ = None, []
+        self.callbacks: list[Any] = []
+        self.callbacks_: list[Any] = []
         self.train_split = None
         self.iterator_train__generator = None
         del self._base_rates, self._generator
@@ -239,14 +246,15 @@ def _weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
 
 def _split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Separate the weight matrices of hidden layers, which suit Muon, from the rest."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         hidden = ".hidden." in name and name.endswith("weight") and parameter.ndim == 2
         (matrices if hidden else others).append(parameter)
     return matrices, others
 
 
-class NaNGuard(Callback):  # type: ignore[misc]
+class NaNGuard(Callback):
     """Stop with an error, and a remedy, at the first loss that is not a finite number."""
 
     def on_batch_end(self, net: NeuralNet, batch: Any = None, **kwargs: Any) -> None:
@@ -259,7 +267,7 @@ class NaNGuard(Callback):  # type: ignore[misc]
             )
 
 
-class KeepBest(Callback):  # type: ignore[misc]
+class KeepBest(Callback):
     """Stop when the validation loss has not fallen for a while; restore the best weights.
 
     Parameters
@@ -291,7 +299,7 @@ class KeepBest(Callback):  # type: ignore[misc]
         self.state_ = None
 
 
-class DropBatches(Callback):  # type: ignore[misc]
+class DropBatches(Callback):
     """Forget an epoch's batch records, which otherwise grow without bound."""
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -303,7 +311,7 @@ class DropBatches(Callback):  # type: ignore[misc]
             net.history[-1]["batches"].clear()
 
 
-class EpochBar(Callback):  # type: ignore[misc]
+class EpochBar(Callback):
     """One progress bar over the epochs, with the losses."""
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -319,7 +327,7 @@ class EpochBar(Callback):  # type: ignore[misc]
         self.bar_.close()
 
 
-class EpochHooks(Callback):  # type: ignore[misc]
+class EpochHooks(Callback):
     """Call two functions around each epoch; the second may return True to stop.
 
     Parameters
@@ -328,9 +336,7 @@ class EpochHooks(Callback):  # type: ignore[misc]
         Called with the net.
     """
 
-    def __init__(
-        self, begin: Callable[[CVAENet], None], end: Callable[[CVAENet], bool]
-    ) -> None:
+    def __init__(self, begin: Callable[[CVAENet], None], end: Callable[[CVAENet], bool]) -> None:
         self.begin, self.end = begin, end
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:

@@ -37,7 +37,6 @@ def messy() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     n = 60
     holes = rng.random((n, 9)) < 0.15
-    text = pd.Series(rng.choice(["red", "green", "blue"], n), dtype=object)
     frame = pd.DataFrame(
         {
             "float": rng.normal(size=n),
@@ -46,8 +45,8 @@ def messy() -> pd.DataFrame:
             "nullable": pd.array(rng.integers(0, 9, n), dtype="Int64"),
             "bool": rng.random(n) < 0.4,
             "boolean": pd.array(rng.random(n) < 0.4, dtype="boolean"),
-            "object": text,
-            "string": pd.Series(rng.choice(["a", "b"], n), dtype="str"),
+            "object": rng.choice(["red", "green", "blue"], n).astype(object),
+            "string": pd.array(rng.choice(["a", "b"], n), dtype="str"),
             "ordered": pd.Categorical(
                 rng.choice(["low", "high"], n), ["low", "mid", "high"], ordered=True
             ),
@@ -58,7 +57,17 @@ def messy() -> pd.DataFrame:
         },
         index=pd.Index(rng.permutation(n) + 1000, name="id"),
     )
-    nullable = ["float", "nullable", "boolean", "object", "string", "ordered", "date", "zoned", "delta"]
+    nullable = [
+        "float",
+        "nullable",
+        "boolean",
+        "object",
+        "string",
+        "ordered",
+        "date",
+        "zoned",
+        "delta",
+    ]
     for j, name in enumerate(nullable):
         frame.loc[frame.index[holes[:, j]], name] = None
     return frame

@@ -67,7 +67,9 @@ def test_a_drawn_column_is_distributed_like_the_training_column():
     q = (np.arange(5000) + 0.5) / 5000
     drawn = codec.quantile(np.tile(share, (5000, 1)), q)
     levels = np.linspace(0.05, 0.95, 19)
-    np.testing.assert_allclose(np.quantile(drawn, levels), np.quantile(cells, levels), rtol=0.05, atol=0.02)
+    np.testing.assert_allclose(
+        np.quantile(drawn, levels), np.quantile(cells, levels), rtol=0.05, atol=0.02
+    )
 
 
 def test_a_column_without_cells_decodes_to_missing():
@@ -148,9 +150,15 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
     # The bins of spikes are masses, so their share of the grid does not count as density.
     continuous = density(grid)
     if len(spikes):
-        bins = np.searchsorted(codec.score_edges.astype(np.float32), codec.encode(grid), side="right")
+        bins = np.searchsorted(
+            codec.score_edges.astype(np.float32), codec.encode(grid), side="right"
+        )
         continuous = np.where(codec.widths[bins] == 0, 0.0, continuous)
-    total = np.trapezoid(continuous, grid) + density(spikes).sum() if len(spikes) else np.trapezoid(continuous, grid)
+    total = (
+        np.trapezoid(continuous, grid) + density(spikes).sum()
+        if len(spikes)
+        else np.trapezoid(continuous, grid)
+    )
     assert total == pytest.approx(1.0, abs=0.01)
 
 

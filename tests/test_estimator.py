@@ -1,0 +1,461 @@
+"""What the estimator promises its users, on real tables."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import threading
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from conftest import small
+from sklearn.exceptions import NotFittedError
+
+from sklearn_cvae import ConditionalVAE, CVAEImputer
+
+
+@pytest.fixture(scope="module")
+def linear() -> pd.DataFrame:
+    """A table with known conditionals: group shifts x, and y = x + noise."""
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b", "c"], 4000, p=[0.5, 0.3, 0.2])
+    x = np.select([group == "a", group == "b"], [-2.0, 0.0], 3.0) + rng.normal(size=4000)
+    return pd.DataFrame({"group": group, "x": x, "y": x + 0.5 * rng.normal(size=4000)})
+
+
+@pytest.fixture(scope="module")
+def linear_model(linear) -> ConditionalVAE:
+    return ConditionalVAE(8, hidden_layer_sizes=(64, 64), max_iter=60, random_state=0).fit(linear)
+
+
+# ---- fit --------------------------------------------------------------------------------
+
+
+def test_fitting_learns(fitted):
+    assert fitted.loss_curve_[-1] < 0.7 * fitted.loss_curve_[0]
+    assert fitted.n_iter_ == len(fitted.loss_curve_) == 60
+    assert fitted.validation_curve_ == []
+    assert fitted.condition_names_ == ["species"]
+    assert fitted.device_ in ("cpu", "cuda")
+    assert fitted.net_.module_ is fitted._module
+
+
+def test_same_seed_same_bits(penguins):
+    a, b = (small().fit(penguins) for _ in range(2))
+    np.testing.assert_array_equal(a.transform(penguins), b.transform(penguins))
+    assert a.sample(5, random_state=1).equals(b.sample(5, random_state=1))
+    np.testing.assert_array_equal(a.score_samples(penguins), b.score_samples(penguins))
+
+
+def test_no_global_state_is_touched(penguins):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()
+    model = small(random_state=None, dropout=0.1, early_stopping=True, n_jobs=2).fit(penguins)
+    model.impute(penguins, strategy="draw")
+    model.sample(3)
+    model.score(penguins)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert torch.get_num_threads() == before[2]
+
+
+def test_thread_count_is_restored_by_overlapping_fits(penguins):
+    before = torch.get_num_threads()
+    threads = [threading.Thread(target=small(n_jobs=k + 1).fit, args=(penguins,)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.get_num_threads() == before
+
+
+def test_results_do_not_depend_on_other_rows_or_their_order(fitted, penguins):
+    order = np.random.default_rng(0).permutation(len(penguins))
+    shuffled = penguins.iloc[order]
+    np.testing.assert_array_equal(fitted.transform(shuffled), fitted.transform(penguins)[order])
+    np.testing.assert_array_equal(fitted.transform(penguins[7:9]), fitted.transform(penguins)[7:9])
+    np.testing.assert_array_equal(
+        fitted.score_samples(shuffled), fitted.score_samples(penguins)[order]
+    )
+    for strategy in ("mean", "draw"):
+        whole = fitted.impute(penguins, strategy=strategy, random_state=3)
+        assert fitted.impute(shuffled, strategy=strategy, random_state=3).equals(whole.iloc[order])
+
+
+def test_draws_of_equal_rows_differ(fitted, penguins):
+    copies = pd.concat([penguins.iloc[[3]]] * 50, ignore_index=True)
+    drawn = fitted.impute(copies, strategy="draw", random_state=0)
+    assert drawn["bill_length_mm"].nunique() > 5
+
+
+def test_early_stopping_keeps_the_best_weights(penguins):
+    model = small(
+        early_stopping=True, max_iter=200, n_iter_no_change=5, learning_rate_init=0.02, tol=0.0
+    ).fit(penguins)
+    curve = model.validation_curve_
+    assert model.n_iter_ == len(curve) < 200
+    assert int(np.argmin(curve)) == len(curve) - 6
+
+
+def test_early_stopping_is_automatic_for_large_tables():
+    X = np.random.default_rng(0).normal(size=(10_000, 2))
+    assert len(small(max_iter=1).fit(X).validation_curve_) == 1
+    assert small(max_iter=1).fit(X[:9999]).validation_curve_ == []
+
+
+def test_a_loss_that_is_not_a_number_stops_with_a_remedy(penguins):
+    with pytest.raises(FloatingPointError, match="learning_rate_init"):
+        small(learning_rate_init=1e30, max_iter=20).fit(penguins)
+
+
+def test_interrupting_raises_and_keeps_the_last_fit(penguins):
+    model = small().fit(penguins)
+    before = model.transform(penguins)
+    timer = threading.Timer(0.5, signal.raise_signal, args=(signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(max_iter=100_000).fit(penguins)
+    timer.cancel()
+    np.testing.assert_array_equal(model.transform(penguins), before)
+
+
+def test_warm_start_goes_on_from_the_last_weights(penguins):
+    model = small(warm_start=True, max_iter=20, learning_rate_init=0.01).fit(penguins)
+    first = model.loss_curve_
+    model.fit(penguins)
+    assert model.loss_curve_[0] < first[0]
+
+
+def test_sample_weight_moves_the_model(linear):
+    weight = (linear["group"] == "c").to_numpy(dtype=float)
+    drawn = small(max_iter=10).fit(linear, sample_weight=weight).sample(200, random_state=0)
+    assert (drawn["group"] == "c").mean() > 0.9
+    with pytest.raises(ValueError, match="negative"):
+        small().fit(linear, sample_weight=-weight)
+
+
+def test_net_params_reach_skorch(penguins):
+    from skorch.callbacks import Callback
+
+    class Count(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(net.history[-1, "train_loss"])
+
+    seen = []
+    small(net_params={"callbacks": [Count()], "max_epochs": 2}).fit(penguins)
+    assert len(seen) == 2
+
+
+def test_scikit_learns_callbacks_see_every_epoch_and_can_stop(penguins):
+    class StopAfterTwo:
+        def setup(self, estimator, context):
+            self.epochs, self.scores = 0, []
+
+        def teardown(self, estimator, context): ...
+
+        def on_fit_task_begin(self, estimator, context): ...
+
+        def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+            if context.task_name != "epoch":
+                return False
+            self.epochs += 1
+            self.scores.append(fitted_estimator.score(X.head(20)))
+            return self.epochs == 2
+
+    callback = StopAfterTwo()
+    model = small(max_iter=9).set_callbacks(callback).fit(penguins)
+    assert model.n_iter_ == callback.epochs == 2
+    assert np.isfinite(callback.scores).all()
+
+
+def test_progress_bars(penguins, capsys):
+    from sklearn.callback import ProgressBar
+
+    small(verbose=True).fit(penguins)
+    assert "epoch" in capsys.readouterr().err
+    small().set_callbacks(ProgressBar()).fit(penguins)
+
+
+def test_bad_parameters_are_refused(penguins):
+    for params, message in (
+        ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
+        ({"likelihoods": {"mass": "histogram"}}, "mass"),
+        ({"likelihoods": {"sex": "rank_normal"}}, "takes one of"),
+        ({"condition_features": list(penguins.columns)}, "leave at least one"),
+        ({"prior": "flat"}, "prior"),
+        ({"condition_on_target": True}, "needs y"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            small(**params).fit(penguins)
+
+
+def test_unfitted_models_say_so(penguins):
+    for call in ("transform", "impute", "score_samples", "inverse_transform"):
+        with pytest.raises(NotFittedError):
+            getattr(ConditionalVAE(), call)(penguins)
+    with pytest.raises(NotFittedError):
+        ConditionalVAE().sample()
+
+
+@pytest.mark.parametrize("prior", ["mixture", "gaussian", "standard_normal"])
+@pytest.mark.parametrize("conditioning", ["concat", "film"])
+def test_every_prior_and_conditioning_answers_everything(penguins, prior, conditioning):
+    model = small(prior=prior, conditioning=conditioning, condition_features=["species"])
+    model.fit(penguins)
+    assert np.isfinite(model.score_samples(penguins)).all()
+    assert not model.impute(penguins).isna().any().any()
+    assert (model.sample(4, {"species": "Adelie"}, random_state=0)["species"] == "Adelie").all()
+
+
+def test_rank_normal_likelihood(penguins):
+    numeric = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    model = small(likelihoods=dict.fromkeys(numeric, "rank_normal"), max_iter=30).fit(penguins)
+    assert model.likelihoods_["body_mass_g"] == "rank_normal"
+    drawn = model.sample(300, random_state=0)
+    assert drawn["body_mass_g"].isin(penguins["body_mass_g"]).all()
+    assert abs(drawn["body_mass_g"].mean() - penguins["body_mass_g"].mean()) < 250
+
+
+# ---- conditions ---------------------------------------------------------------------------
+
+
+def test_conditions_come_back_as_given(fitted):
+    drawn = fitted.sample(
+        30, {"species": "Gentoo", "body_mass_g": 5000, "sex": "male"}, random_state=0
+    )
+    assert (drawn["species"] == "Gentoo").all()
+    assert (drawn["body_mass_g"] == 5000.0).all()
+    assert (drawn["sex"] == "male").all()
+    assert (drawn["island"] == "Biscoe").mean() > 0.8
+
+
+def test_conditions_change_the_draws(fitted, penguins):
+    for species in ("Adelie", "Gentoo"):
+        real = penguins.loc[penguins["species"] == species, "flipper_length_mm"]
+        drawn = fitted.sample(300, {"species": species}, random_state=0)["flipper_length_mm"]
+        assert abs(drawn.mean() - real.mean()) < 4
+        assert 0.6 < drawn.std() / real.std() < 1.6
+
+
+def test_unknown_conditions_are_drawn_like_any_cell(fitted, penguins):
+    drawn = fitted.sample(600, random_state=0)["species"]
+    assert not drawn.isna().any()
+    share = penguins["species"].value_counts(normalize=True)
+    assert (drawn.value_counts(normalize=True) - share).abs().max() < 0.12
+
+
+def test_a_frame_of_conditions_gives_one_draw_per_row(fitted, penguins):
+    asked = penguins[["species", "year"]].head(40).astype({"species": object})
+    asked.loc[3, "species"] = None
+    drawn = fitted.sample(conditions=asked, random_state=0)
+    assert len(drawn) == 40
+    known = asked["species"].notna().to_numpy()
+    assert (drawn["species"].to_numpy()[known] == asked["species"].to_numpy()[known]).all()
+    assert (drawn["year"].to_numpy() == asked["year"].to_numpy()).all()
+    assert not drawn.isna().any().any()
+    assert len(fitted.sample(3, conditions=asked)) == 120
+    assert len(fitted.sample(conditions=pl.from_pandas(asked))) == 40
+
+
+def test_all_problems_of_conditions_are_named_at_once(fitted, penguins):
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        fitted.sample(1, {"species": "Emperor", "mass": 3, "year": "late", "target": 1})
+    text = str(caught.value)
+    for part in (
+        "'Emperor'",
+        "'mass' is not a column",
+        "'year' takes a number",
+        "condition_on_target",
+    ):
+        assert part in text
+    with pytest.raises(ValueError, match="one value per column"):
+        fitted.sample(1, {"year": [2007, 2008]})
+    with pytest.raises(ValueError, match="not a condition; fit with condition_features"):
+        fitted.inverse_transform(fitted.transform(penguins), {"year": 2007})
+    with pytest.raises(ValueError, match="n_samples"):
+        fitted.sample(0)
+
+
+def test_conditioning_on_modelled_columns_is_exact(linear_model, linear):
+    drawn = linear_model.sample(2000, {"y": 1.0}, random_state=0)
+    near = linear[(linear["y"] - 1).abs() < 0.15]
+    shares = drawn["group"].value_counts(normalize=True)
+    expected = near["group"].value_counts(normalize=True)
+    for group in "abc":
+        assert abs(shares.get(group, 0) - expected.get(group, 0)) < 0.12
+    assert abs(drawn["x"].mean() - near["x"].mean()) < 0.15
+    assert near["x"].std() < drawn["x"].std() < 0.5 * linear["x"].std()
+
+
+def test_the_marginal_of_draws_is_the_marginal_of_the_table(linear_model, linear):
+    drawn = linear_model.sample(4000, random_state=0)
+    levels = np.linspace(0.05, 0.95, 10)
+    np.testing.assert_allclose(drawn["x"].quantile(levels), linear["x"].quantile(levels), atol=0.35)
+    assert (
+        abs(np.corrcoef(drawn["x"], drawn["y"])[0, 1] - np.corrcoef(linear["x"], linear["y"])[0, 1])
+        < 0.05
+    )
+
+
+def test_condition_on_target():
+    rng = np.random.default_rng(0)
+    y = pd.Series(rng.integers(0, 3, 600), name="digit")
+    X = rng.normal(size=(600, 2)) + 5 * y.to_numpy()[:, None]
+    model = small(condition_on_target=True, hidden_layer_sizes=(32, 32), max_iter=40).fit(X, y)
+    assert model.condition_names_ == ["digit"]
+    for digit in range(3):
+        drawn = model.sample(100, {"digit": digit}, random_state=0)
+        assert drawn.shape == (100, 2)
+        assert abs(drawn.mean() - 5 * digit) < 1
+    np.testing.assert_array_equal(
+        small(condition_on_target=True).fit_transform(X, y),
+        small(condition_on_target=True).fit(X, y).transform(X),
+    )
+    unnamed = small(condition_on_target=True).fit(X, y.to_numpy())
+    assert unnamed.sample(2, {"target": 1}).shape == (2, 2)
+
+
+def test_counterfactuals_change_what_depends_on_the_condition(fitted, penguins):
+    Z = fitted.transform(penguins)
+    gentoo = fitted.inverse_transform(Z, {"species": "Gentoo"})
+    adelie = fitted.inverse_transform(Z, {"species": "Adelie"})
+    assert (gentoo["species"] == "Gentoo").all()
+    assert gentoo["flipper_length_mm"].mean() > adelie["flipper_length_mm"].mean() + 5
+    own = fitted.inverse_transform(Z, penguins[["species"]])
+    known = penguins["body_mass_g"].notna()
+    assert np.corrcoef(own["body_mass_g"][known], penguins["body_mass_g"][known])[0, 1] > 0.8
+    assert own.dtypes.equals(penguins.dtypes)
+    with pytest.raises(ValueError, match="Z has 344 rows, but conditions has 2"):
+        fitted.inverse_transform(Z, penguins[["species"]].head(2))
+    with pytest.raises(ValueError, match="Z has 2 columns, not 8"):
+        fitted.inverse_transform(Z[:, :2])
+
+
+# ---- impute and score -----------------------------------------------------------------------
+
+
+def test_imputing_beats_the_column_mean(linear_model, linear):
+    holes = linear.assign(y=np.nan)
+    error = linear_model.impute(holes)["y"] - linear["y"]
+    assert error.std() < 0.6 < linear["y"].std()
+    filled = linear_model.impute(linear.assign(group=None))["group"]
+    assert (filled == linear["group"]).mean() > 0.8
+
+
+def test_the_median_has_the_least_absolute_error(linear_model, linear):
+    holes = linear.assign(x=np.nan, y=np.nan, group="b")
+    mean = linear_model.impute(holes)["x"]
+    median = linear_model.impute(holes, strategy="median")["x"]
+    truth = linear["x"][linear["group"] == "b"].sample(500, replace=True, random_state=0)
+    assert abs(mean.iloc[0] - truth.mean()) < 0.4
+    assert abs(median.iloc[0] - truth.median()) < 0.4
+
+
+def test_draws_spread_as_the_truth_does(linear_model, linear):
+    holes = linear.assign(y=np.nan)
+    draws = linear_model.impute(holes, n_imputations=20, strategy="draw", random_state=0)
+    assert len(draws) == 20
+    stacked = np.stack([d["y"] for d in draws])
+    low, high = np.quantile(stacked, [0.05, 0.95], axis=0)
+    cover = ((linear["y"] >= low) & (linear["y"] <= high)).mean()
+    assert 0.75 < cover < 0.97
+
+
+def test_multiple_imputation_needs_draws(fitted, penguins):
+    with pytest.raises(ValueError, match="strategy='draw'"):
+        fitted.impute(penguins, n_imputations=3)
+    with pytest.raises(ValueError, match="strategy must be one of"):
+        fitted.impute(penguins, strategy="best")
+    a, b = fitted.impute(penguins, 2, "draw", random_state=0)
+    assert not a.equals(b)
+    assert fitted.impute(penguins, 2, "draw", random_state=0)[1].equals(b)
+
+
+def test_a_row_without_any_cell_is_drawn_from_the_prior(linear_model, linear):
+    nothing = pd.DataFrame({"group": [None], "x": [np.nan], "y": [np.nan]})
+    filled = linear_model.impute(nothing)
+    assert abs(filled["x"].iloc[0] - linear["x"].mean()) < 0.4
+    assert linear_model.score_samples(nothing)[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_scores_are_log_densities_in_the_users_units(linear_model, linear):
+    rows = linear.sample(1000, random_state=0)
+    shift = {"a": -2.0, "b": 0.0, "c": 3.0}
+    share = {"a": 0.5, "b": 0.3, "c": 0.2}
+    x, y = rows["x"], rows["y"]
+    normal = -0.5 * ((x - rows["group"].map(shift)) ** 2 + ((y - x) / 0.5) ** 2)
+    truth = np.log(rows["group"].map(share)) + normal - np.log(2 * np.pi * 0.5)
+    scores = linear_model.score_samples(rows)
+    assert abs(scores.mean() - truth.mean()) < 0.15
+    assert np.corrcoef(scores, truth)[0, 1] > 0.85
+    assert linear_model.score(rows) == pytest.approx(scores.mean())
+    metres = ConditionalVAE(8, hidden_layer_sizes=(64, 64), max_iter=60, random_state=0)
+    metres.fit(linear.assign(x=linear["x"] * 1000))
+    assert metres.score(rows.assign(x=x * 1000)) == pytest.approx(
+        scores.mean() - np.log(1000), abs=0.02
+    )
+
+
+def test_odd_rows_score_low(fitted, penguins):
+    odd = penguins.iloc[[0]].assign(body_mass_g=50_000.0)
+    mixed = penguins.iloc[[0]].assign(island="Biscoe", flipper_length_mm=230.0)
+    usual = fitted.score_samples(penguins)
+    assert fitted.score_samples(odd)[0] < np.quantile(usual, 0.01)
+    assert fitted.score_samples(mixed)[0] < np.quantile(usual, 0.05)
+
+
+# ---- imputer --------------------------------------------------------------------------------
+
+
+def test_imputer_options(penguins):
+    X = penguins.assign(empty=np.nan)
+    imputer = CVAEImputer(small(), add_indicator=True, max_value=4000.0, random_state=0)
+    filled = imputer.fit_transform(X)
+    assert "empty" not in filled
+    assert list(filled.columns) == list(imputer.get_feature_names_out())
+    assert filled["missingindicator_sex"].tolist() == penguins["sex"].isna().tolist()
+    holes = penguins["body_mass_g"].isna()
+    assert (filled.loc[holes, "body_mass_g"] <= 4000).all()
+    assert filled.loc[~holes, "body_mass_g"].max() > 4000
+    kept = CVAEImputer(small(), keep_empty_features=True).fit_transform(X)
+    assert kept["empty"].isna().all()
+    with pytest.raises(ValueError, match="min_value"):
+        CVAEImputer(small(), min_value=1, max_value=0).fit(X)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "numpy"])
+def test_imputer_takes_a_value_for_missing(library):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    X[:9, 0] = -999
+    table = {
+        "pandas": pd.DataFrame(X, columns=["a", "b"]),
+        "polars": pl.DataFrame(X, schema=["a", "b"]),
+        "numpy": X,
+    }[library]
+    filled = np.asarray(CVAEImputer(small(), missing_values=-999).fit_transform(table))
+    assert (filled[:9, 0] > -10).all()
+    np.testing.assert_array_equal(filled[9:], X[9:])
+
+
+def test_imputer_draws(penguins):
+    imputer = CVAEImputer(small(), sample_posterior=True, random_state=0).fit(penguins)
+    assert imputer.transform(penguins).equals(imputer.transform(penguins))
+    by_strategy = CVAEImputer(small(), strategy="draw", random_state=0).fit(penguins)
+    assert by_strategy.transform(penguins).equals(imputer.transform(penguins))
+
+
+# ---- storing ----------------------------------------------------------------------------------
+
+
+def test_pickle_and_joblib(fitted, penguins, tmp_path):
+    joblib.dump(fitted, tmp_path / "model.joblib")
+    for copy in (pickle.loads(pickle.dumps(fitted)), joblib.load(tmp_path / "model.joblib")):
+        np.testing.assert_array_equal(copy.transform(penguins), fitted.transform(penguins))
+        assert copy.sample(3, random_state=0).equals(fitted.sample(3, random_state=0))
+    assert len(pickle.dumps(fitted)) < 3e6

@@ -1,0 +1,192 @@
+"""Networks, objectives, distributions and the noise that inference runs on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
+
+from sklearn_cvae import inference, objectives
+from sklearn_cvae.columns import Cells, LevelCodec, NumericCodec
+from sklearn_cvae.model import PRIORS, DiagonalNormal, NormalMixture, TableCVAE
+from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout
+
+RNG = np.random.default_rng(0)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_tensors(*shapes):
+    g = generator()
+    return [torch.randn(shape, generator=g) for shape in shapes]
+
+
+def test_gaussian_kl_is_torchs():
+    m0, s0, m1, s1 = random_tensors(*[(5, 3)] * 4)
+    expected = kl_divergence(Normal(m0, s0.exp()), Normal(m1, s1.exp())).sum(-1)
+    torch.testing.assert_close(objectives.gaussian_kl(m0, s0, m1, s1), expected)
+
+
+def test_densities_are_torchs():
+    m, s, z, logits = random_tensors((5, 3), (5, 3), (5, 3), (5, 4))
+    expected = Independent(Normal(m, s.exp()), 1).log_prob(z)
+    torch.testing.assert_close(DiagonalNormal(m, s).log_prob(z), expected)
+    loc, log_scale, shift = random_tensors((4, 3), (4, 3), (5, 3))
+    ours = NormalMixture(logits.log_softmax(-1), shift, loc, log_scale)
+    parts = Independent(Normal(loc + shift[:, None], log_scale.exp().expand(5, 4, 3)), 1)
+    theirs = MixtureSameFamily(Categorical(logits=logits), parts)
+    torch.testing.assert_close(ours.log_prob(z), theirs.log_prob(z))
+    torch.testing.assert_close(ours.mean, theirs.mean)
+
+
+def test_draws_follow_the_density():
+    n = 20_000
+    log_weight = torch.tensor([[0.3, 0.7]]).log().expand(n, 2)
+    mixture = NormalMixture(
+        log_weight, torch.ones(n, 1), torch.tensor([[-4.0], [4.0]]), torch.zeros(2, 1)
+    )
+    noise = torch.randn((n, 1), generator=generator())
+    z = mixture.draw(noise, torch.rand(n, generator=generator(1)))
+    assert (z < 1).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert z.mean().item() == pytest.approx(mixture.mean[0].item(), abs=0.1)
+
+
+def test_hiding_cells():
+    observed = torch.rand((4000, 6), generator=generator()) < 0.8
+    visible, all_hidden = objectives.hide_cells(observed, generator(), 0.2)
+    assert not (visible & ~observed).any()
+    assert not visible[all_hidden].any()
+    assert all_hidden.float().mean().item() == pytest.approx(0.2, abs=0.03)
+    share = visible[~all_hidden].sum(1) / observed[~all_hidden].sum(1).clamp(min=1)
+    assert share.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert share.std().item() > 0.25
+
+
+def test_dropping_conditions():
+    given = torch.ones((4000, 4), dtype=torch.bool)
+    kept = objectives.drop_conditions(given, generator(), 0.4)
+    assert (~kept).all(1).float().mean().item() == pytest.approx(0.2 + 0.2 / 16, abs=0.03)
+    assert kept.all(1).float().mean().item() == pytest.approx(0.6 + 0.2 / 16, abs=0.03)
+    assert objectives.drop_conditions(given, generator(), 0.0).all()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", CONDITIONING)
+@pytest.mark.parametrize("n_condition", [0, 2])
+@pytest.mark.parametrize("sizes", [(), (8,), (8, 8, 4)])
+def test_contract_of_every_conditioning(name, activation, n_condition, sizes):
+    block = CONDITIONING[name](5, n_condition, 3, sizes, activation, 0.0, generator())
+    x, c = random_tensors((7, 5), (7, n_condition))
+    out = block(x, c)
+    assert out.shape == (7, 3)
+    out.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in block.parameters() if p.grad is not None)
+    again = CONDITIONING[name](5, n_condition, 3, sizes, activation, 0.0, generator())
+    assert torch.equal(again(x, c), out)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("n_condition", [0, 2])
+def test_contract_of_every_prior(name, n_condition):
+    prior = PRIORS[name](3, n_condition, generator())
+    noise, c, choice = random_tensors((7, 3), (7, n_condition), (7,))
+    distribution = prior(c)
+    z = distribution.draw(noise, choice.sigmoid())
+    assert z.shape == distribution.mean.shape == (7, 3)
+    assert distribution.log_prob(z).shape == (7,)
+    assert torch.isfinite(distribution.log_prob(z)).all()
+
+
+def test_dropout_keeps_the_mean_and_only_acts_in_training():
+    dropout, h = Dropout(0.3, seed=0), torch.ones(100, 100)
+    assert dropout(h).mean().item() == pytest.approx(1, abs=0.03)
+    assert (dropout(h) == 0).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(dropout.eval()(h), h)
+
+
+def make_model(prior: str = "mixture") -> tuple[TableCVAE, list, Cells]:
+    numbers = RNG.normal(size=(300, 2))
+    levels = RNG.integers(0, 3, 300).astype(float)
+    codecs = [NumericCodec.fit(numbers[:, 0]), LevelCodec(3), NumericCodec.fit(numbers[:, 1])]
+    columns = [numbers[:, 0], levels, numbers[:, 1]]
+    values = np.stack([k.encode(x) for k, x in zip(codecs, columns, strict=True)], axis=1)
+    model = TableCVAE(
+        codecs,
+        ["histogram", "categorical", "rank_normal"],
+        [1],
+        n_components=4,
+        hidden_layer_sizes=[16],
+        activation="silu",
+        conditioning="concat",
+        prior=prior,
+        dropout=0.0,
+        input_noise=0.1,
+        condition_dropout=0.1,
+        generator=generator(),
+    )
+    visible = RNG.random(values.shape) < 0.7
+    is_condition = np.array([False, True, False])
+    return model, codecs, Cells(values, visible & ~is_condition, visible & is_condition)
+
+
+def test_the_loss_does_not_see_missing_cells():
+    model, _, cells = make_model()
+    observed = torch.from_numpy(cells.visible | cells.given)
+    values = torch.from_numpy(cells.values)
+    a = model(values, observed, 1.0, generator())
+    b = model(torch.where(observed, values, 1.0), observed, 1.0, generator())
+    assert a.shape == (300,)
+    torch.testing.assert_close(a, b)
+
+
+def test_answers_do_not_see_hidden_cells():
+    model, codecs, cells = make_model()
+    known = cells.visible | cells.given
+    other = Cells(np.where(known, cells.values, np.float32(1)), cells.visible, cells.given)
+    a, b = (inference.latent_means(model, part) for part in (cells, other))
+    np.testing.assert_array_equal(a, b)
+    a, b = (inference.log_marginals(model, part, 8) for part in (cells, other))
+    np.testing.assert_array_equal(a, b)
+    a, b = (
+        inference.impute_point(model, codecs, p, inference.point("mean"), 4) for p in (cells, other)
+    )
+    np.testing.assert_array_equal(a, b)
+
+
+def test_importance_sampling_settles_as_draws_grow():
+    model, _, cells = make_model()
+    few, many, more = (inference.log_marginals(model, cells, k) for k in (16, 256, 1024))
+    assert np.abs(many - more).mean() < 0.02
+    assert np.abs(few - more).mean() < 0.3
+
+
+def test_row_noise_is_uniform_independent_and_keyed():
+    noise = inference.RowNoise(7, np.arange(20_000, dtype=np.uint64))
+    u = noise.latent(slice(None), 3).astype(float)
+    assert u.min() >= 0
+    assert u.max() <= 1
+    np.testing.assert_allclose(np.histogram(u, 10)[0] / u.size, 0.1, atol=0.005)
+    parts = [*u.T, noise.cell(slice(None), 0), noise.cell(slice(None), 1)]
+    parts.append(inference.RowNoise(8, noise.keys).cell(slice(None), 0))
+    correlation = np.corrcoef(parts) - np.eye(len(parts))
+    assert np.abs(correlation).max() < 0.04
+    later = inference.RowNoise(7, noise.keys[100:]).latent(slice(None), 3)
+    np.testing.assert_array_equal(later, noise.latent(slice(100, None), 3))
+
+
+def test_copies_of_a_row_get_keys_of_their_own():
+    values = np.array([[1, 2], [1, 2], [1, 2], [3, 4]], dtype=np.float32)
+    shown = np.ones((4, 2), dtype=bool)
+    hidden = np.zeros((4, 2), dtype=bool)
+    keys = inference.row_keys(Cells(values, shown, hidden))
+    assert len(set(keys.tolist())) == 4
+    order = [3, 0, 1, 2]
+    shuffled = inference.row_keys(Cells(values[order], shown, hidden))
+    assert set(shuffled.tolist()) == set(keys.tolist())
+    assert shuffled[0] == keys[3]
+    one_hidden = shown.copy()
+    one_hidden[3, 0] = False
+    assert inference.row_keys(Cells(values, one_hidden, hidden))[3] != keys[3]

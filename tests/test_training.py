@@ -1,0 +1,67 @@
+"""The net's parts: batches, schedule, and what a fitted net forgets."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from conftest import small
+
+from sklearn_cvae.training import SlicingIterator, TableDataset, one_cycle
+
+
+def dataset(n: int, n_held_out: int = 0):
+    values = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
+    values[0, 0] = np.nan
+    return TableDataset.split(values, np.ones(n, np.float32), np.arange(n), n_held_out, "cpu")
+
+
+def test_batches_cover_every_row_once_in_a_new_order_each_epoch():
+    data, _ = dataset(10)
+    batches = SlicingIterator(data, 4, torch.Generator().manual_seed(0))
+    epochs = [torch.cat([b.values[:, 1] for b, _ in batches]) for _ in range(2)]
+    assert len(batches) == 3
+    assert not torch.equal(*epochs)
+    for epoch in epochs:
+        assert sorted(epoch.tolist()) == data.table.values[:, 1].tolist()
+
+
+def test_held_out_rows_are_not_trained_on():
+    data, held_out = dataset(10, 3)
+    assert (len(data), len(held_out)) == (7, 3)
+    assert not set(data.rows.tolist()) & set(held_out.rows.tolist())
+    assert data.table.values.data_ptr() == held_out.table.values.data_ptr()
+
+
+def test_missing_cells_become_zeros_and_a_mask():
+    data, _ = dataset(3)
+    assert data.table.observed.tolist() == [[False, True], [True, True], [True, True]]
+    assert data.table.values[0, 0] == 0
+
+
+def test_schedule_rises_and_falls():
+    rates = [one_cycle(p) for p in np.linspace(0, 1, 101)]
+    assert max(rates) == rates[10] == 1
+    assert rates[0] < 0.01
+    assert rates[-1] < 1e-6
+    assert all(a <= b for a, b in zip(rates[:10], rates[1:11], strict=True))
+    assert all(a >= b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+
+
+def test_a_fitted_net_forgets_its_training(penguins):
+    net = small().fit(penguins).net_
+    assert net.optimizer_ is None
+    assert net.callbacks_ == []
+    assert all(epoch["batches"] == [] for epoch in net.history)
+
+
+def test_one_pass_through_the_network_per_step(penguins):
+    calls = []
+    model = small(max_iter=1)
+    table = model.fit(penguins).net_.module_
+    original = type(table).forward
+    try:
+        type(table).forward = lambda self, *a: calls.append(1) or original(self, *a)
+        small(max_iter=1, batch_size=100).fit(penguins)
+    finally:
+        type(table).forward = original
+    assert len(calls) == 4
