@@ -8,7 +8,7 @@ is modelled, drawn and imputed with the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -166,11 +166,18 @@ class TableDistribution(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the (n, d) log-probabilities of the cells, in the kinds' own units."""
+        return self._in_order([k.log_prob(p, v) for k, p, v in self._by_kind(value)])
+
+    def surrogate(self, value: Tensor) -> Tensor:
+        """Return the (n, d) scores of the cells that training maximises."""
+        return self._in_order([k.surrogate(p, v) for k, p, v in self._by_kind(value)])
+
+    def _by_kind(self, value: Tensor) -> Iterator[tuple[Kind, Tensor, Tensor]]:
+        for kind, params in zip(self.kinds, self.params, strict=True):
+            yield kind, params, value[:, kind.columns]
+
+    def _in_order(self, parts: list[Tensor]) -> Tensor:
         columns = torch.cat([kind.columns for kind in self.kinds])
-        parts = [
-            kind.log_prob(params, value[:, kind.columns])
-            for kind, params in zip(self.kinds, self.params, strict=True)
-        ]
         return torch.cat(parts, dim=1)[:, torch.argsort(columns)]
 
     def probs(self) -> list[Tensor]:
@@ -323,7 +330,7 @@ class TableCVAE(nn.Module):
         full, partial = both.split(n)
         noise = torch.randn(full.loc.shape, generator=generator, device=values.device)
         z = full.draw(noise)
-        log_likelihood = (self.likelihood(z, c).log_prob(values) * modelled).sum(1)
+        log_likelihood = (self.likelihood(z, c).surrogate(values) * modelled).sum(1)
         kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
         prior = self.prior(c)
         kl_prior = full.log_prob(z) - prior.log_prob(z)

@@ -160,7 +160,7 @@ class CVAENet(NeuralNet):
         self.seed = seed
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> CVAENet:
-        matrices, others = _split_parameters(self.module_)
+        matrices, others = split_parameters(self.module_)
         decay = self.alpha
         self.optimizer_: Any = torch.optim.AdamW(
             others, lr=self.lr, betas=(0.9, 0.99), weight_decay=decay
@@ -244,7 +244,7 @@ def _weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
     return (losses * weight).sum() / weight.sum().clamp(min=1e-12)
 
 
-def _split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Separate the weight matrices of hidden layers, which suit Muon, from the rest."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []

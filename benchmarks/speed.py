@@ -1,0 +1,289 @@
+"""Where time and memory go, as ratios against bare PyTorch on the same network and batches.
+
+    python benchmarks/speed.py
+
+- training: one epoch of `fit` against a hand-written loop over the same module, batches,
+  optimisers and objective, and against skorch with its default data path;
+- transform: 100,000 rows against one bare call of the encoder in the same chunks;
+- memory: peak of `fit` against the table in float32;
+- scaling: seconds per row from 10,000 to 1,000,000 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import nn
+
+from sklearn_cvae import ConditionalVAE, inference
+from sklearn_cvae.objectives import warm_up
+from sklearn_cvae.training import (
+    KL_WARM_UP_SHARE,
+    MUON_RATIO,
+    TableDataset,
+    one_cycle,
+    split_parameters,
+)
+
+RESULTS = Path(__file__).parent / "results"
+BATCH = 512
+
+
+def make_table(n_rows: int, n_columns: int = 20) -> np.ndarray:
+    """Return correlated numbers, a tenth of them missing."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_rows, 4), dtype=np.float32) @ rng.standard_normal(
+        (4, n_columns), dtype=np.float32
+    )
+    X += 0.5 * rng.standard_normal(X.shape, dtype=np.float32)
+    X[rng.random(X.shape, dtype=np.float32) < 0.1] = np.nan
+    return X
+
+
+def model_of(hidden: int, **params: object) -> ConditionalVAE:
+    settings = {"hidden_layer_sizes": (hidden, hidden), "batch_size": BATCH, "random_state": 0}
+    return ConditionalVAE(**{**settings, "early_stopping": False, **params})
+
+
+def bare_epoch(module: nn.Module, data: TableDataset, n_epochs: int) -> None:
+    """The training loop as one would write it by hand."""
+    matrices, others = split_parameters(module)
+    adam = torch.optim.AdamW(others, lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    muon = torch.optim.Muon(matrices, lr=4.5e-3 * MUON_RATIO, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(0)
+    values, observed, weight = data.table
+    n_steps, step = n_epochs * -(-len(data) // BATCH), 0
+    module.train()
+    for _ in range(n_epochs):
+        order = torch.randperm(len(data), generator=generator)
+        for rows in order.split(BATCH):
+            for group in (*adam.param_groups, *muon.param_groups):
+                group["lr"] = group.setdefault("base", group["lr"]) * one_cycle(step / n_steps)
+            adam.zero_grad()
+            muon.zero_grad()
+            beta = warm_up(step, n_steps, KL_WARM_UP_SHARE)
+            losses = module(values[rows], observed[rows], beta, generator)
+            loss = (losses * weight[rows]).sum() / weight[rows].sum()
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            adam.step()
+            muon.step()
+            loss.item()
+            step += 1
+
+
+class DefaultSkorch(NeuralNet):
+    """skorch with its own DataLoader, for the same module and optimisers."""
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> DefaultSkorch:
+        matrices, others = split_parameters(self.module_)
+        adam = torch.optim.AdamW(others, lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.0)
+        self.optimizer_, self.noise = adam, torch.Generator().manual_seed(0)
+        self.muon = torch.optim.Muon(matrices, lr=4.5e-3 * MUON_RATIO, weight_decay=0.0)
+        return self
+
+    def train_step_single(self, batch: object, **fit_params: object) -> dict[str, torch.Tensor]:
+        (values, observed, weight), _ = batch
+        self._set_training(True)
+        self.muon.zero_grad()
+        losses = self.module_(values, observed, 1.0, self.noise)
+        loss = (losses * weight).sum() / weight.sum()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.module_.parameters(), 1.0)
+        self.muon.step()
+        return {"loss": loss, "y_pred": losses}
+
+
+class RowDataset(torch.utils.data.Dataset):
+    """One row at a time, as skorch's default data path asks for."""
+
+    def __init__(self, data: TableDataset) -> None:
+        self.table = data.table
+
+    def __len__(self) -> int:
+        return len(self.table.values)
+
+    def __getitem__(self, i: int) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        return tuple(part[i] for part in self.table), torch.tensor(0)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float]:
+    """Time epochs of ours, a bare loop and default skorch in turn; return medians and ratios."""
+    fitted = model_of(hidden, max_iter=1).fit(X)
+    module, table = fitted.net_.module_, fitted._table
+    values = table.encode(table.read(X))
+    weight = np.ones(len(X), np.float32)
+    data, _ = TableDataset.split(values, weight, np.arange(len(X)), 0, "cpu")
+    ours, bare, default = [], [], []
+    for _ in range(repeats):
+        net = fresh_net(module, data)
+        ours.append(seconds(lambda net=net: net.fit(data)))
+        bare.append(seconds(lambda: bare_epoch(module, data, 1)))
+        skorch_net = DefaultSkorch(
+            module,
+            criterion=nn.Module,
+            max_epochs=1,
+            batch_size=BATCH,
+            train_split=None,
+            verbose=0,
+            iterator_train__shuffle=True,
+        )
+        default.append(seconds(lambda net=skorch_net: net.fit(RowDataset(data))))
+    ratio_bare = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+    ratio_default = statistics.median(a / b for a, b in zip(ours, default, strict=True))
+    return {
+        "hidden": hidden,
+        "epoch, s": statistics.median(ours),
+        "bare loop, s": statistics.median(bare),
+        "default skorch, s": statistics.median(default),
+        "ours / bare": ratio_bare,
+        "ours / default skorch": ratio_default,
+    }
+
+
+def fresh_net(module: nn.Module, data: TableDataset) -> NeuralNet:
+    from sklearn_cvae.training import build_net
+
+    return build_net(
+        module,
+        data,
+        None,
+        max_epochs=1,
+        batch_size=BATCH,
+        learning_rate=4.5e-3,
+        alpha=0.0,
+        patience=1,
+        tol=0.0,
+        device="cpu",
+        seed=0,
+        verbose=False,
+        hooks=None,
+        net_params={},
+    )
+
+
+def transform_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float]:
+    """Time encoding, latents, and bare encoder calls in the same chunks."""
+    model = model_of(hidden, max_iter=1).fit(X[:5000])
+    module, table = model.net_.module_, model._table
+    cells = table.cells(table.encode(table.read(X)))
+    n = len(X) // inference.CHUNK * inference.CHUNK
+    chunks = [
+        tuple(torch.from_numpy(np.ascontiguousarray(p[i : i + inference.CHUNK])) for p in cells)
+        for i in range(0, n, inference.CHUNK)
+    ]
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for values, visible, given in chunks:
+                inputs = module.inputs(values)
+                module.posterior(inputs, visible, module.condition(inputs, given))
+
+    rows = []
+    for _ in range(repeats):
+        encode = seconds(lambda: table.cells(table.encode(table.read(X))))
+        latents = seconds(lambda: inference.latent_means(module, cells))
+        rows.append((seconds(lambda: model.transform(X)), latents, encode, seconds(bare)))
+    whole, latents, encode, call = map(statistics.median, zip(*rows, strict=True))
+    return {
+        "hidden": hidden,
+        "transform, s": whole,
+        "bare calls, s": call,
+        "network part / bare": latents / call,
+        "encoding / bare": encode / call,
+    }
+
+
+def memory_ratio(n_rows: int) -> dict[str, float]:
+    """Peak memory of `fit` in a process of its own, beyond what a tiny fit and the table need."""
+    code = (
+        "import resource, sys; from benchmarks.speed import make_table, model_of\n"
+        "model_of(64, max_iter=1).fit(make_table(1000)); X = make_table({n})\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); model_of(64, max_iter=1).fit(X); print(before, peak(), X.nbytes / 1024)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code.format(n=n_rows)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    before, peak, table = map(float, run.stdout.split())
+    return {
+        "rows": n_rows,
+        "table, MiB": table / 1024,
+        "growth, MiB": (peak - before) / 1024,
+        "growth / table": (peak - before) / table,
+    }
+
+
+def scaling(sizes: list[int]) -> list[dict[str, float]]:
+    """Seconds of an epoch, and of answers, per 10,000 rows."""
+    rows = []
+    for n in sizes:
+        X = make_table(n)
+        model = model_of(64, max_iter=1)
+        fit = seconds(lambda m=model, X=X: m.fit(X))
+        transform = seconds(lambda m=model, X=X: m.transform(X))
+        rows.append(
+            {
+                "rows": n,
+                "fit, one epoch, s / 10,000 rows": fit / n * 1e4,
+                "transform, s / 10,000 rows": transform / n * 1e4,
+            }
+        )
+    return rows
+
+
+def table_of(rows: list[dict[str, float]]) -> str:
+    import pandas as pd
+
+    return pd.DataFrame(rows).round(3).to_markdown(index=False)
+
+
+def main(argv: list[str] | None = None) -> str:
+    """Run everything; write `speed.md`."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    X, wide = make_table(args.rows), make_table(2 * args.rows)
+    parts = [
+        ("Training", [training_ratios(X, h, args.repeats) for h in args.hidden]),
+        ("Transform", [transform_ratios(wide, h, args.repeats) for h in args.hidden]),
+        ("Memory of fit", [memory_ratio(n) for n in args.sizes]),
+        ("Scaling", scaling(args.sizes)),
+    ]
+    about = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, 1 thread"
+    text = f"# Speed\n\n{__doc__}\n{about}; {args.rows} x 20, batches of {BATCH}.\n"
+    for title, rows in parts:
+        text += f"\n## {title}\n\n{table_of(rows)}\n"
+    print(text)
+    args.output.mkdir(parents=True, exist_ok=True)
+    (args.output / "speed.md").write_text(text)
+    return text
+
+
+if __name__ == "__main__":
+    main()
