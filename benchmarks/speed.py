@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skorch import NeuralNet
 from torch import nn
 
 from sklearn_cvae import ConditionalVAE, inference
@@ -30,6 +29,9 @@ from sklearn_cvae.objectives import warm_up
 from sklearn_cvae.training import (
     KL_WARM_UP_SHARE,
     MUON_RATIO,
+    Batch,
+    CVAENet,
+    SlicingIterator,
     TableDataset,
     one_cycle,
     split_parameters,
@@ -82,39 +84,25 @@ def bare_epoch(module: nn.Module, data: TableDataset, n_epochs: int) -> None:
             step += 1
 
 
-class DefaultSkorch(NeuralNet):
-    """skorch with its own DataLoader, for the same module and optimisers."""
+class DefaultData(CVAENet):
+    """The same net fed by skorch's default path: its Dataset and torch's DataLoader."""
 
-    def initialize_optimizer(self, triggered_directly: bool | None = None) -> DefaultSkorch:
-        matrices, others = split_parameters(self.module_)
-        adam = torch.optim.AdamW(others, lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.0)
-        self.optimizer_, self.noise = adam, torch.Generator().manual_seed(0)
-        self.muon = torch.optim.Muon(matrices, lr=4.5e-3 * MUON_RATIO, weight_decay=0.0)
-        return self
-
-    def train_step_single(self, batch: object, **fit_params: object) -> dict[str, torch.Tensor]:
-        (values, observed, weight), _ = batch
-        self._set_training(True)
-        self.muon.zero_grad()
-        losses = self.module_(values, observed, 1.0, self.noise)
-        loss = (losses * weight).sum() / weight.sum()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.module_.parameters(), 1.0)
-        self.muon.step()
-        return {"loss": loss, "y_pred": losses}
+    def train_step(self, batch: object, **fit_params: object) -> dict[str, torch.Tensor]:
+        return super().train_step((Batch(**batch[0]), None), **fit_params)
 
 
-class RowDataset(torch.utils.data.Dataset):
-    """One row at a time, as skorch's default data path asks for."""
-
-    def __init__(self, data: TableDataset) -> None:
-        self.table = data.table
-
-    def __len__(self) -> int:
-        return len(self.table.values)
-
-    def __getitem__(self, i: int) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        return tuple(part[i] for part in self.table), torch.tensor(0)
+def make_net(kind: type[CVAENet], module: nn.Module, n_rows: int, **params: object) -> CVAENet:
+    return kind(
+        module,
+        criterion=nn.Module,
+        n_steps=-(-n_rows // BATCH),
+        max_epochs=1,
+        batch_size=BATCH,
+        lr=4.5e-3,
+        train_split=None,
+        callbacks__print_log=None,
+        **params,
+    )
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -130,21 +118,15 @@ def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float
     values = table.encode(table.read(X))
     weight = np.ones(len(X), np.float32)
     data, _ = TableDataset.split(values, weight, np.arange(len(X)), 0, "cpu")
+    arrays = {name: part.numpy() for name, part in data.table._asdict().items()}
+    shuffled = {"iterator_train": SlicingIterator, "iterator_train__generator": torch.Generator()}
     ours, bare, default = [], [], []
     for _ in range(repeats):
-        net = fresh_net(module, data)
+        net = make_net(CVAENet, module, len(data), **shuffled)
         ours.append(seconds(lambda net=net: net.fit(data)))
         bare.append(seconds(lambda: bare_epoch(module, data, 1)))
-        skorch_net = DefaultSkorch(
-            module,
-            criterion=nn.Module,
-            max_epochs=1,
-            batch_size=BATCH,
-            train_split=None,
-            verbose=0,
-            iterator_train__shuffle=True,
-        )
-        default.append(seconds(lambda net=skorch_net: net.fit(RowDataset(data))))
+        net = make_net(DefaultData, module, len(data), iterator_train__shuffle=True)
+        default.append(seconds(lambda net=net: net.fit(arrays)))
     ratio_bare = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
     ratio_default = statistics.median(a / b for a, b in zip(ours, default, strict=True))
     return {
@@ -155,27 +137,6 @@ def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float
         "ours / bare": ratio_bare,
         "ours / default skorch": ratio_default,
     }
-
-
-def fresh_net(module: nn.Module, data: TableDataset) -> NeuralNet:
-    from sklearn_cvae.training import build_net
-
-    return build_net(
-        module,
-        data,
-        None,
-        max_epochs=1,
-        batch_size=BATCH,
-        learning_rate=4.5e-3,
-        alpha=0.0,
-        patience=1,
-        tol=0.0,
-        device="cpu",
-        seed=0,
-        verbose=False,
-        hooks=None,
-        net_params={},
-    )
 
 
 def transform_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float]:
@@ -275,7 +236,8 @@ def main(argv: list[str] | None = None) -> str:
         ("Memory of fit", [memory_ratio(n) for n in args.sizes]),
         ("Scaling", scaling(args.sizes)),
     ]
-    about = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, 1 thread"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    about = f"{platform.machine()}, {versions}, 1 thread"
     text = f"# Speed\n\n{__doc__}\n{about}; {args.rows} x 20, batches of {BATCH}.\n"
     for title, rows in parts:
         text += f"\n## {title}\n\n{table_of(rows)}\n"

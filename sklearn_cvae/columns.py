@@ -403,22 +403,25 @@ class Numeric(Kind):
     numeric = True
     edges: Tensor
     centres: Tensor
-    segment_low: Tensor
     segment_scale: Tensor
+    segment_offset: Tensor
 
     def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
         super().__init__(columns, codecs)
         segments = [_segments(codec) for codec in codecs]
         n_segments = max(max(len(s) for s in segments) - 1, 0)
         self.n_inputs = 1 + n_segments
-        self._buffer("segment_low", [s[:-1] for s in segments], 0.0, n_segments)
-        self._buffer("segment_scale", [1 / np.diff(s) for s in segments], 0.0, n_segments)
+        scales = [1 / np.diff(s) for s in segments]
+        offsets = [-s[:-1] * k - 0.5 for s, k in zip(segments, scales, strict=True)]
+        self._buffer("segment_scale", scales, 0.0, n_segments)
+        self._buffer("segment_offset", offsets, 0.0, n_segments)
         self._buffer("edges", [c.score_edges for c in codecs], torch.inf, self.n_atoms - 1)
         self._buffer("centres", [c.score_centres for c in codecs], 0.0, self.n_atoms)
 
     def inputs(self, values: Tensor) -> Tensor:
-        position = (values[..., None] - self.segment_low) * self.segment_scale
-        return torch.cat([values.clamp(-5, 5)[..., None], position.clamp(0, 1) - 0.5], dim=-1)
+        values = values[..., None]
+        position = torch.addcmul(self.segment_offset, values, self.segment_scale)
+        return torch.cat([values.clamp(-5, 5), position.clamp(-0.5, 0.5)], dim=-1)
 
     def _bins(self, values: Tensor) -> Tensor:
         return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
@@ -458,8 +461,10 @@ class Histogram(Numeric):
         return mu, eta
 
     def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
-        scale = torch.exp(-self.log_sigma.clamp(-4, 4))[:, None]
-        return eta - 0.5 * ((self.centres - mu) * scale) ** 2 + self.padding
+        # The square is expanded, and the part that all bins share left out: softmax ignores it.
+        precision = torch.exp(-2 * self.log_sigma.clamp(-4, 4))[:, None]
+        base = self.padding - 0.5 * precision * self.centres**2
+        return torch.addcmul(eta + base, mu * precision, self.centres)
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         return _pick(self._logits(*self._split(params)), self._bins(values))
@@ -501,8 +506,8 @@ def _normal_log_prob(values: Tensor, mu: Tensor, log_sigma: Tensor) -> Tensor:
 
 def _pick(logits: Tensor, atoms: Tensor) -> Tensor:
     """Log-probability of each chosen atom, normalised over the last axis."""
-    chosen = logits.gather(-1, atoms[..., None])[..., 0]
-    return chosen - logits.logsumexp(-1)
+    picked = F.cross_entropy(logits.flatten(0, 1), atoms.flatten(), reduction="none")
+    return -picked.view(atoms.shape)
 
 
 KINDS: dict[str, type[Kind]] = {

@@ -46,7 +46,7 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(model: TableCVAE, cells: Cells) -> Iterator[_Chunk]:
-    device = model.owner.device
+    device = model.is_condition.device
     for start in range(0, len(cells.values), CHUNK):
         rows = slice(start, min(start + CHUNK, len(cells.values)))
         values, visible, given = (_padded(part[rows]).to(device) for part in cells)

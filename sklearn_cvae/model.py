@@ -9,7 +9,7 @@ is modelled, drawn and imputed with the rest.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +47,6 @@ class DiagonalNormal(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         standardised = (value - self.loc) * torch.exp(-self.log_scale)
         return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1)
-
-    def split(self, n: int) -> tuple[Self, Self]:
-        """Return the distributions of the first n rows and of the rest."""
-        kind = type(self)
-        first = kind(self.loc[:n], self.log_scale[:n])
-        return first, kind(self.loc[n:], self.log_scale[n:])
 
 
 class NormalMixture(Distribution):
@@ -212,7 +206,6 @@ class TableCVAE(nn.Module):
         Source of the initial weights.
     """
 
-    owner: Tensor
     is_condition: Tensor
     noise_scale: Tensor
     condition_inputs: Tensor
@@ -240,7 +233,6 @@ class TableCVAE(nn.Module):
         owner = torch.cat([k.columns.repeat_interleave(k.n_inputs + 1) for k in self.table_kinds])
         is_condition = torch.zeros(self.n_columns, dtype=torch.bool)
         is_condition[list(conditions)] = True
-        self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("is_condition", is_condition, persistent=False)
         numeric = torch.zeros(self.n_columns)
         for kind in self.table_kinds:
@@ -255,23 +247,29 @@ class TableCVAE(nn.Module):
         self.decoder = block(n_components, len(where), n_params, *mlp)
         self.prior_net = PRIORS[prior](n_components, len(where), generator)
 
-    def inputs(self, values: Tensor) -> Tensor:
-        """Return the (n, w) network inputs of all cells, each kind's with a 1 for 'visible'."""
-        parts = []
-        for kind in self.table_kinds:
-            cells = kind.inputs(values[:, kind.columns])
-            parts.append(torch.cat([cells, torch.ones_like(cells[..., :1])], dim=-1).flatten(1))
-        return torch.cat(parts, dim=1)
+    def inputs(self, values: Tensor) -> list[Tensor]:
+        """Return each kind's (n, m, n_inputs) network inputs of its cells."""
+        return [kind.inputs(values[:, kind.columns]) for kind in self.table_kinds]
 
-    def condition(self, inputs: Tensor, given: Tensor) -> Tensor:
+    def condition(self, inputs: list[Tensor], given: Tensor) -> Tensor:
         """Return the (n, w_c) inputs of the condition columns, zero where not given."""
-        where = self.condition_inputs
-        return inputs[:, where] * given[:, self.owner[where]]
+        if len(self.condition_inputs) == 0:
+            return inputs[0].new_zeros((len(given), 0))
+        return self._masked(inputs, given)[:, self.condition_inputs]
 
-    def posterior(self, inputs: Tensor, visible: Tensor, c: Tensor) -> DiagonalNormal:
+    def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
         """Return q(z | visible cells, c)."""
-        loc, log_scale = self.encoder(inputs * visible[:, self.owner], c).chunk(2, dim=1)
+        loc, log_scale = self.encoder(self._masked(inputs, visible), c).chunk(2, dim=1)
         return DiagonalNormal(loc, log_scale.clamp(-8, 3))
+
+    def _masked(self, inputs: list[Tensor], mask: Tensor) -> Tensor:
+        """Return (n, w) inputs, zero where masked, each cell's with its mask beside it."""
+        mask = mask.to(inputs[0].dtype)
+        parts = []
+        for kind, cells in zip(self.table_kinds, inputs, strict=True):
+            shown = mask[:, kind.columns, None]
+            parts.append(torch.cat([cells * shown, shown], dim=-1).flatten(1))
+        return torch.cat(parts, dim=1)
 
     def prior(self, c: Tensor) -> Distribution:
         """Return p(z | c)."""
@@ -317,17 +315,14 @@ class TableCVAE(nn.Module):
         generator : torch.Generator
             Source of masks and latent noise.
         """
-        n = len(values)
         given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
         modelled = observed & ~given
         visible, all_hidden = hide_cells(modelled, generator, ALL_HIDDEN_SHARE)
         jitter = torch.randn(values.shape, generator=generator, device=values.device)
         inputs = self.inputs(values + self.noise_scale * jitter)
         c = self.condition(inputs, given)
-        both = self.posterior(
-            torch.cat([inputs, inputs]), torch.cat([modelled, visible]), torch.cat([c, c])
-        )
-        full, partial = both.split(n)
+        full = self.posterior(inputs, modelled, c)
+        partial = self.posterior(inputs, visible, c)
         noise = torch.randn(full.loc.shape, generator=generator, device=values.device)
         z = full.draw(noise)
         log_likelihood = (self.likelihood(z, c).surrogate(values) * modelled).sum(1)
