@@ -3,19 +3,22 @@
     python benchmarks/speed.py
 
 - training: one epoch of `fit` against a hand-written loop over the same module, batches,
-  optimisers and objective, and against skorch with its default data path;
+  optimisers and objective, and against the same net on skorch's default data path;
+- data path: one epoch's batches alone, by our iterator and by skorch's default;
 - transform: 100,000 rows against one bare call of the encoder in the same chunks;
-- memory: peak of `fit` against the table in float32;
+- memory: growth of resident memory during `fit`, at its peak, against the table in float32;
 - scaling: seconds per row from 10,000 to 1,000,000 rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +124,7 @@ def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float
     arrays = {name: part.numpy() for name, part in data.table._asdict().items()}
     shuffled = {"iterator_train": SlicingIterator, "iterator_train__generator": torch.Generator()}
     ours, bare, default = [], [], []
+    bare_epoch(module, data, 1)
     for _ in range(repeats):
         net = make_net(CVAENet, module, len(data), **shuffled)
         ours.append(seconds(lambda net=net: net.fit(data)))
@@ -137,6 +141,19 @@ def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float
         "ours / bare": ratio_bare,
         "ours / default skorch": ratio_default,
     }
+
+
+def data_path_ratio(X: np.ndarray, repeats: int) -> dict[str, float]:
+    """Time an epoch's batches without the network."""
+    weight = np.ones(len(X), np.float32)
+    data, _ = TableDataset.split(X.copy(), weight, np.arange(len(X)), 0, "cpu")
+    arrays = {name: part.numpy() for name, part in data.table._asdict().items()}
+    net = make_net(DefaultData, nn.Linear(1, 1), len(X), iterator_train__shuffle=True).initialize()
+    default = net.get_iterator(net.get_dataset(arrays), training=True)
+    ours = SlicingIterator(data, BATCH, torch.Generator())
+    mine = statistics.median(seconds(lambda: list(ours)) for _ in range(repeats))
+    theirs = statistics.median(seconds(lambda: list(default)) for _ in range(repeats))
+    return {"ours, s": mine, "default skorch, s": theirs, "ours / default skorch": mine / theirs}
 
 
 def transform_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float]:
@@ -171,27 +188,45 @@ def transform_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, floa
     }
 
 
+def resident() -> int:
+    """Return this process's resident memory in bytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory_of_fit(n_rows: int) -> None:
+    """Print the growth of resident memory during `fit`, at its peak, and the table's size."""
+    model_of(64, max_iter=1).fit(make_table(1000))
+    X = make_table(n_rows)
+    before, peaks, done = resident(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            peaks[0] = max(peaks[0], resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    model_of(64, max_iter=1).fit(X)
+    done.set()
+    watcher.join()
+    print(peaks[0] - before, X.nbytes)
+
+
 def memory_ratio(n_rows: int) -> dict[str, float]:
-    """Peak memory of `fit` in a process of its own, beyond what a tiny fit and the table need."""
-    code = (
-        "import resource, sys; from benchmarks.speed import make_table, model_of\n"
-        "model_of(64, max_iter=1).fit(make_table(1000)); X = make_table({n})\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = peak(); model_of(64, max_iter=1).fit(X); print(before, peak(), X.nbytes / 1024)"
-    )
+    """Run `memory_of_fit` in a process of its own."""
     run = subprocess.run(
-        [sys.executable, "-c", code.format(n=n_rows)],
+        [sys.executable, "-c", f"from benchmarks.speed import *; memory_of_fit({n_rows})"],
         capture_output=True,
         text=True,
         check=True,
         cwd=Path(__file__).parent.parent,
     )
-    before, peak, table = map(float, run.stdout.split())
+    growth, table = (float(number) / 2**20 for number in run.stdout.split())
     return {
         "rows": n_rows,
-        "table, MiB": table / 1024,
-        "growth, MiB": (peak - before) / 1024,
-        "growth / table": (peak - before) / table,
+        "table in float32, MiB": table,
+        "growth, MiB": growth,
+        "growth / table": growth / table,
     }
 
 
@@ -232,6 +267,7 @@ def main(argv: list[str] | None = None) -> str:
     X, wide = make_table(args.rows), make_table(2 * args.rows)
     parts = [
         ("Training", [training_ratios(X, h, args.repeats) for h in args.hidden]),
+        ("Data path", [data_path_ratio(X, args.repeats)]),
         ("Transform", [transform_ratios(wide, h, args.repeats) for h in args.hidden]),
         ("Memory of fit", [memory_ratio(n) for n in args.sizes]),
         ("Scaling", scaling(args.sizes)),

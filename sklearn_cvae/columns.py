@@ -207,7 +207,8 @@ class NumericCodec:
         return self.knots[middle]
 
     def mean(self, probs: Array) -> Array:
-        mean = probs @ (self.means - self.knots[0]) + self.knots[0]
+        # Summed row by row: a matrix product would round differently for other numbers of rows.
+        mean = (probs * (self.means - self.knots[0])).sum(axis=1) + self.knots[0]
         return np.clip(mean, self.knots[0], self.knots[-1])
 
     def median(self, probs: Array) -> Array:

@@ -94,7 +94,7 @@ class ConditionalVAE(
         How conditions enter the networks.
     prior : {"mixture", "gaussian", "standard_normal"}, default="mixture"
         The prior p(z | c).
-    hidden_layer_sizes : sequence of int, default=(192, 192, 192, 192)
+    hidden_layer_sizes : sequence of int, default=(128, 128, 128, 128)
         Widths of the hidden layers of the encoder and of the decoder.
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
         Activation of the hidden layers.
@@ -109,7 +109,7 @@ class ConditionalVAE(
         Rows per optimiser step; "auto" is 512, less for tables under 4,000 rows.
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
-    max_iter : int, default=100
+    max_iter : int, default=150
         Epochs.
     early_stopping : "auto" or bool, default="auto"
         Whether to hold out rows, stop when the likelihood of their hidden cells no longer
@@ -239,14 +239,14 @@ class ConditionalVAE(
         likelihoods: Any = "auto",
         conditioning: str = "concat",
         prior: str = "mixture",
-        hidden_layer_sizes: Sequence[int] = (192, 192, 192, 192),
+        hidden_layer_sizes: Sequence[int] = (128, 128, 128, 128),
         activation: str = "silu",
         dropout: float = 0.0,
         input_noise: float = 0.05,
         alpha: float = 0.0,
         batch_size: Any = "auto",
         learning_rate_init: float = 4.5e-3,
-        max_iter: int = 100,
+        max_iter: int = 150,
         early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,

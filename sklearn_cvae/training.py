@@ -165,13 +165,15 @@ class CVAENet(NeuralNet):
         self.optimizer_: Any = torch.optim.AdamW(
             others, lr=self.lr, betas=(0.9, 0.99), weight_decay=decay
         )
-        self.muon_: Any = torch.optim.Muon(matrices, lr=self.lr * MUON_RATIO, weight_decay=decay)
-        self._base_rates = [(g, g["lr"]) for g in self._param_groups()]
+        self._optimizers_in_use: list[torch.optim.Optimizer] = [self.optimizer_]
+        if matrices:
+            self.muon_: Any = torch.optim.Muon(
+                matrices, lr=self.lr * MUON_RATIO, weight_decay=decay
+            )
+            self._optimizers_in_use.append(self.muon_)
+        self._base_rates = [(g, g["lr"]) for o in self._optimizers_in_use for g in o.param_groups]
         self._step = 0
         return self
-
-    def _param_groups(self) -> list[dict[str, Any]]:
-        return [*self.optimizer_.param_groups, *self.muon_.param_groups]
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         super().on_train_begin(net, X=X, y=y, **kwargs)
@@ -184,8 +186,8 @@ class CVAENet(NeuralNet):
             group["lr"] = rate * one_cycle(self._step / self.n_steps)
         if not self.module_.training:
             self._set_training(True)
-        self.optimizer_.zero_grad()
-        self.muon_.zero_grad()
+        for optimizer in self._optimizers_in_use:
+            optimizer.zero_grad()
         beta = warm_up(self._step, self.n_steps, KL_WARM_UP_SHARE)
         losses = self.module_(rows.values, rows.observed, beta, self._generator)
         loss = _weighted_mean(losses, rows.weight)
@@ -193,8 +195,8 @@ class CVAENet(NeuralNet):
         nn.utils.clip_grad_norm_(self.module_.parameters(), self.max_grad_norm)
         named = list(self.module_.named_parameters())
         self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
-        self.optimizer_.step()
-        self.muon_.step()
+        for optimizer in self._optimizers_in_use:
+            optimizer.step()
         self._step += 1
         return {"loss": loss.detach()}
 
@@ -223,7 +225,7 @@ class CVAENet(NeuralNet):
         self.callbacks_: list[Any] = []
         self.train_split = None
         self.iterator_train__generator = None
-        del self._base_rates, self._generator
+        del self._base_rates, self._generator, self._optimizers_in_use
 
 
 def one_cycle(progress: float) -> float:

@@ -181,6 +181,10 @@ def test_progress_bars(penguins, capsys):
     small().set_callbacks(ProgressBar()).fit(penguins)
 
 
+def test_a_model_without_hidden_layers(penguins):
+    assert np.isfinite(small(hidden_layer_sizes=()).fit(penguins).score(penguins))
+
+
 def test_bad_parameters_are_refused(penguins):
     for params, message in (
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
