@@ -37,7 +37,6 @@ class _Chunk(NamedTuple):
     visible: Tensor
     c: Tensor
     posterior: DiagonalNormal
-    prior: Any
 
     @property
     def hidden(self) -> Tensor:
@@ -52,12 +51,13 @@ def _chunks(model: TableCVAE, cells: Cells) -> Iterator[_Chunk]:
         values, visible, given = (_padded(part[rows]).to(device) for part in cells)
         inputs = model.inputs(values)
         c = model.condition(inputs, given)
-        posterior = model.posterior(inputs, visible, c)
-        yield _Chunk(rows, values, visible, c, posterior, model.prior(c))
+        yield _Chunk(rows, values, visible, c, model.posterior(inputs, visible, c))
 
 
 def _padded(rows: Array) -> Tensor:
     """Fill a chunk up to CHUNK rows, since kernels round differently for other shapes."""
+    if len(rows) == CHUNK and rows.flags.c_contiguous:
+        return torch.from_numpy(rows)
     padded = np.zeros((CHUNK, *rows.shape[1:]), dtype=rows.dtype)
     padded[: len(rows)] = rows
     return torch.from_numpy(padded)
@@ -69,7 +69,9 @@ def latent_means(model: TableCVAE, cells: Cells) -> Array:
     model.eval()
     with torch.inference_mode():
         for chunk in _chunks(model, cells):
-            mean = torch.where(chunk.hidden, chunk.prior.mean, chunk.posterior.mean)
+            mean = chunk.posterior.mean
+            if chunk.hidden.any():
+                mean = torch.where(chunk.hidden, model.prior(chunk.c).mean, mean)
             means[chunk.rows] = mean[: len(means[chunk.rows])].cpu().numpy()
     return means
 
@@ -110,8 +112,11 @@ def impute_point(
     uniforms = shared_uniforms(n_draws, model.n_components)
 
     def probs(chunk: _Chunk) -> Tensor:
-        draws = (_posterior_draw(chunk, u.expand(CHUNK, -1)) for u in uniforms.to(chunk.c.device))
-        return torch.stack([_probs(model, z, chunk.c) for z in draws]).mean(dim=0)
+        total = torch.zeros((), device=chunk.c.device)
+        for u in uniforms.to(chunk.c.device):
+            z = _posterior_draw(model, chunk, u.expand(CHUNK, -1))
+            total = total + _probs(model, z, chunk.c)
+        return total / n_draws
 
     return _decode(model, codecs, cells, probs, decoder)
 
@@ -130,7 +135,7 @@ def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: 
 
     def probs(chunk: _Chunk) -> Tensor:
         u = _padded(noise.latent(chunk.rows, model.n_components + 1)).to(chunk.c.device)
-        return _probs(model, _posterior_draw(chunk, u), chunk.c)
+        return _probs(model, _posterior_draw(model, chunk, u), chunk.c)
 
     return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
 
@@ -157,7 +162,7 @@ def sample_exactly(
     def probs(chunk: _Chunk) -> Tensor:
         u = _padded(noise.latent(chunk.rows, model.n_components + 2)).to(chunk.c.device)
         if chunk.hidden.all():
-            return _probs(model, _prior_draw(chunk, u[:, :-1]), chunk.c)
+            return _probs(model, _prior_draw(model.prior(chunk.c), u[:, :-1]), chunk.c)
         # A random shift per row keeps the sequence even and makes the rows independent.
         shifted = (even.to(u.device)[:, None] + u[:, :-1]) % 1
         z, log_w = _proposals(model, chunk, shifted)
@@ -184,10 +189,11 @@ def _proposals(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> tuple[Tenso
     log_w : Tensor of shape (n_draws, CHUNK)
     """
     z, log_w = [], []
+    prior = model.prior(chunk.c)
     for k, u in enumerate(uniforms):
-        draw = _prior_draw(chunk, u) if k % 2 else chunk.posterior.draw(_normal(u[:, :-1]))
+        draw = _prior_draw(prior, u) if k % 2 else chunk.posterior.draw(_normal(u[:, :-1]))
         cells = model.likelihood(draw, chunk.c).log_prob(chunk.values)
-        log_prior = chunk.prior.log_prob(draw)
+        log_prior = prior.log_prob(draw)
         log_proposal = torch.logaddexp(chunk.posterior.log_prob(draw), log_prior) - np.log(2)
         log_likelihood = torch.where(chunk.visible, cells, 0.0).sum(dim=1)
         z.append(draw)
@@ -195,14 +201,16 @@ def _proposals(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> tuple[Tenso
     return torch.stack(z), torch.stack(log_w)
 
 
-def _posterior_draw(chunk: _Chunk, u: Tensor) -> Tensor:
+def _posterior_draw(model: TableCVAE, chunk: _Chunk, u: Tensor) -> Tensor:
     """Draw from q(z | visible cells, c), and from the prior for rows that show no cell."""
     z = chunk.posterior.draw(_normal(u[:, :-1]))
-    return torch.where(chunk.hidden, _prior_draw(chunk, u), z) if chunk.hidden.any() else z
+    if chunk.hidden.any():
+        z = torch.where(chunk.hidden, _prior_draw(model.prior(chunk.c), u), z)
+    return z
 
 
-def _prior_draw(chunk: _Chunk, u: Tensor) -> Tensor:
-    z: Tensor = chunk.prior.draw(_normal(u[:, :-1]), u[:, -1])
+def _prior_draw(prior: Any, u: Tensor) -> Tensor:
+    z: Tensor = prior.draw(_normal(u[:, :-1]), u[:, -1])
     return z
 
 

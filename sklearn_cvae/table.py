@@ -133,7 +133,7 @@ class Schema:
         levels = select_columns(X, None if from_dtype else categorical, "categorical_features")
         named_series = zip(column_names(X), column_list(X), strict=True)
         columns = [_learn(name, s, j in levels) for j, (name, s) in enumerate(named_series)]
-        return cls(tuple(columns), X[:0] if is_frame(X) else X.dtype)
+        return cls(tuple(columns), _emptied(X) if is_frame(X) else X.dtype)
 
     @property
     def names(self) -> list[Hashable]:
@@ -409,12 +409,17 @@ def column_list(X: Any) -> list[Any]:
         return [X.iloc[:, j] for j in range(X.shape[1])]
     if is_frame(X):
         return [s.to_native() for s in nw.from_native(X, eager_only=True).iter_columns()]
-    return [pd.Series(X[:, j]) for j in range(X.shape[1])]
+    return [pd.Series(X[:, j], copy=False) for j in range(X.shape[1])]
 
 
 def row_index(X: Any) -> Any:
     """Return a pandas frame's index, else None."""
     return X.index if isinstance(X, pd.DataFrame) else None
+
+
+def _emptied(data: Any) -> Any:
+    """Return a frame or series of no rows that does not keep the rows alive."""
+    return data.iloc[:0].copy() if isinstance(data, (pd.DataFrame, pd.Series)) else data.clear()
 
 
 def as_series(values: Any) -> pd.Series:
@@ -604,7 +609,7 @@ def _all_numbers(series: Any) -> bool:
 def _learn(name: Hashable, series: Any, levels: bool) -> Column:
     """Describe a column; `levels` overrules what its dtype says."""
     role = "level" if levels else _role(series)
-    column = Column(name, role, series[:0])
+    column = Column(name, role, _emptied(series))
     if role == "level":
         return replace(column, levels=_levels(series))
     if role == "time":

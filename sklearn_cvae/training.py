@@ -73,8 +73,9 @@ class TableDataset(Dataset[Batch]):
         n_held_out : int
         device : str
         """
-        observed = ~np.isnan(values)
-        np.nan_to_num(values, copy=False)
+        missing = np.isnan(values)
+        np.copyto(values, 0, where=missing)
+        observed = np.logical_not(missing, out=missing)
         table = [torch.from_numpy(part).to(device) for part in (values, observed, weight)]
         rows = torch.from_numpy(order).to(device)
         held_out = cls(Batch(*table), rows[:n_held_out]) if n_held_out else None
