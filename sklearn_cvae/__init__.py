@@ -2,5 +2,6 @@
 
 from sklearn_cvae._version import __version__
 from sklearn_cvae.estimator import ConditionalVAE, CVAEImputer
+from sklearn_cvae.persistence import load, save
 
-__all__ = ["CVAEImputer", "ConditionalVAE", "__version__"]
+__all__ = ["CVAEImputer", "ConditionalVAE", "__version__", "load", "save"]

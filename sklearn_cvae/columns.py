@@ -240,9 +240,15 @@ def _spikes(counts: Array, n_cells: int, *, all_kept: bool) -> Array:
 
 
 def _bin_starts(middle_rank: Array, spike: Array, n_cells: int) -> Array:
-    """First knot of each bin: even shares of the cells, each spike a bin of its own."""
+    """First knot of each bin: even shares of the cells, halved again and again in the tails.
+
+    Each spike is a bin of its own. A long tail in one bin would be known by its mean alone.
+    """
     n_bins = int(np.clip(n_cells // MIN_CELLS_PER_BIN, 1, N_BINS))
-    share = np.floor(middle_rank * n_bins).astype(int)
+    n_halvings = int(np.log2(max(n_cells / n_bins / MIN_CELLS_PER_BIN, 1)))
+    tail = 0.5 ** np.arange(1, n_halvings + 1) / n_bins
+    cuts = np.sort(np.r_[np.linspace(0, 1, n_bins + 1)[1:-1], tail, 1 - tail])
+    share = np.searchsorted(cuts, middle_rank, side="right")
     starts = (np.diff(share) > 0) | spike[1:] | spike[:-1]
     return np.r_[0, np.flatnonzero(starts) + 1, len(spike)]
 

@@ -51,6 +51,7 @@ from sklearn_cvae.training import (
     build_net,
     resolve_device,
     torch_threads,
+    trained_net,
 )
 
 AUTO_EARLY_STOPPING_ROWS = 10_000
@@ -553,7 +554,10 @@ class ConditionalVAE(
             conditions=self.condition_features,
             likelihoods=self.likelihoods,
         )
-        module = TableCVAE(
+        return table, values, self._new_module(table, torch.Generator().manual_seed(_seed(rng)))
+
+    def _new_module(self, table: TableCodec, generator: torch.Generator) -> TableCVAE:
+        return TableCVAE(
             table.codecs,
             table.likelihoods,
             table.conditions,
@@ -565,9 +569,14 @@ class ConditionalVAE(
             dropout=self.dropout,
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,
-            generator=torch.Generator().manual_seed(_seed(rng)),
+            generator=generator,
         )
-        return table, values, module
+
+    def _restore(self, table: TableCodec, weights: dict[str, torch.Tensor]) -> None:
+        """Become fitted with a table and weights that were learned before."""
+        module = self._new_module(table, torch.Generator())
+        module.load_state_dict(weights)
+        self._remember(table, trained_net(module, resolve_device(self.device)))
 
     def _train(
         self,
@@ -635,9 +644,8 @@ class ConditionalVAE(
         self.device_ = net.device
         self.likelihoods_ = dict(zip(table.names, table.likelihoods, strict=True))
         self.condition_names_ = [table.names[j] for j in table.conditions]
-        self.loss_curve_ = list(net.history[:, "train_loss"])
-        watched = "valid_loss" in net.history[-1]
-        self.validation_curve_ = list(net.history[:, "valid_loss"]) if watched else []
+        self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
+        self.validation_curve_ = [e["valid_loss"] for e in net.history if "valid_loss" in e]
         self.n_iter_ = len(net.history)
 
     def __sklearn_tags__(self) -> Tags:

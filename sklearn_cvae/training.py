@@ -172,13 +172,16 @@ class CVAENet(NeuralNet):
                 matrices, lr=self.lr * MUON_RATIO, weight_decay=decay
             )
             self._optimizers_in_use.append(self.muon_)
-        self._base_rates = [(g, g["lr"]) for o in self._optimizers_in_use for g in o.param_groups]
+        groups = [g for o in self._optimizers_in_use for g in o.param_groups]
+        self._base_rates = [(group, group["lr"]) for group in groups]
         self._step = 0
         return self
 
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        self._generator = torch.Generator(device=self.device).manual_seed(self.seed)
+        self._generator: torch.Generator | None = torch.Generator(device=self.device).manual_seed(
+            self.seed
+        )
 
     def train_step(self, batch: tuple[Batch, None], **fit_params: Any) -> dict[str, Tensor]:
         """Take one step of both optimisers (skorch would run the network once for each)."""
@@ -226,7 +229,7 @@ class CVAENet(NeuralNet):
         self.callbacks_: list[Any] = []
         self.train_split = None
         self.iterator_train__generator = None
-        del self._base_rates, self._generator, self._optimizers_in_use
+        self._base_rates, self._optimizers_in_use, self._generator = [], [], None
 
 
 def one_cycle(progress: float) -> float:
@@ -395,6 +398,16 @@ def build_net(
         "verbose": 0,
     }
     return CVAENet(module, callbacks=callbacks, **{**settings, **own})
+
+
+def trained_net(module: nn.Module, device: str) -> CVAENet:
+    """Wrap a module that was trained before."""
+    net = CVAENet(
+        module, criterion=nn.Module, device=device, train_split=None, callbacks__print_log=None
+    )
+    net.initialize()
+    net.drop_training_state()
+    return net
 
 
 def resolve_device(device: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_cvae.columns import KINDS, LevelCodec, NumericCodec
+from sklearn_cvae.columns import KINDS, LevelCodec, NumericCodec, _edges
 
 RNG = np.random.default_rng(0)
 COLUMNS = {
@@ -40,10 +40,9 @@ def test_bins_hold_their_own_cells(name):
     cells = COLUMNS[name][~np.isnan(COLUMNS[name])]
     bins = np.searchsorted(codec.score_edges.astype(np.float32), codec.encode(cells), side="right")
     onehot = np.eye(codec.n_atoms)[bins]
-    low = codec.knots[codec.first[:-1]][bins]
-    high = codec.knots[codec.first[1:] - 1][bins]
-    if len(codec.knots) == len(np.unique(cells)):
-        assert ((cells >= low) & (cells <= high)).all()
+    edges = _edges(codec.knots, codec.first)
+    low, high = edges[:-1][bins], edges[1:][bins]
+    assert ((cells >= low) & (cells <= high)).all()
     for decode in (codec.mean, codec.median, codec.mode):
         numbers = decode(onehot)
         assert (numbers >= low - 1e-9 * abs(low)).all()
@@ -131,6 +130,15 @@ def test_masses_sum_to_one_and_agree_with_probs(name):
 
 @pytest.mark.parametrize("name", ["histogram", "rank_normal"])
 @pytest.mark.parametrize("column", ["normal", "spiked", "integers"])
+def test_tails_are_cut_finer_than_the_middle():
+    codec = NumericCodec.fit(COLUMNS["many"])
+    cells = np.bincount(
+        np.searchsorted(codec.score_edges, codec.encode(COLUMNS["many"]), side="right")
+    )
+    assert cells.min() >= 4
+    assert cells[[0, -1]].max() < cells[len(cells) // 2] / 10
+
+
 def test_density_integrates_to_one_in_the_users_units(name, column):
     kind, (codec,), _, params = make_kind(name, COLUMNS[column])
     params = params[:1]

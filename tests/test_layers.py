@@ -23,10 +23,11 @@ OURS = {
     "training": {"objectives"},
     "inference": {"columns", "model", "objectives"},
     "estimator": {"columns", "networks", "table", "model", "training", "inference"},
+    "persistence": {"_version", "columns", "table", "estimator"},
 }
 ONLY_IN = {
     "narwhals": {"table"},
-    "pandas": {"table", "datasets", "metrics", "plotting"},
+    "pandas": {"table", "datasets", "metrics", "plotting", "persistence"},
     "skorch": {"training"},
     "matplotlib": {"plotting"},
     "sklearn.base": {"estimator"},

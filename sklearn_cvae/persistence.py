@@ -1,0 +1,300 @@
+"""Save and load fitted estimators without pickle.
+
+A file is a line with a magic word and the SHA-256 of what follows, then a safetensors file: the
+network's weights, the codecs' arrays, and everything else as JSON in its header. Loading runs no
+code from the file. What JSON cannot say (a function as `condition_features`, levels that are
+neither text, numbers nor booleans) is refused when saving; joblib stores those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from sklearn_cvae._version import __version__
+from sklearn_cvae.columns import Codec, LevelCodec, NumericCodec
+from sklearn_cvae.estimator import ConditionalVAE, CVAEImputer
+from sklearn_cvae.table import Column, Schema, TableCodec, is_frame
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+MAGIC = "sklearn_cvae-1"
+CODEC_FIELDS = ("knots", "scores", "first", "means", "widths")
+COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
+MODEL_FIELDS = ("loss_curve_", "validation_curve_", "n_iter_", "n_features_in_")
+
+
+def save(estimator: ConditionalVAE | CVAEImputer, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator to one file, whole or not at all.
+
+    Parameters
+    ----------
+    estimator : ConditionalVAE or CVAEImputer
+        A fitted estimator.
+    path : path-like
+
+    Raises
+    ------
+    ValueError
+        If a parameter or a level cannot be said in JSON; nothing is written then.
+    """
+    about, arrays = _describe(estimator)
+    try:
+        header = json.dumps({"version": __version__, **about}, default=_plain)
+    except TypeError as error:
+        raise ValueError(f"This estimator cannot be saved: {error}. Use joblib.dump.") from error
+    content = save_arrays(arrays, metadata={"sklearn_cvae": header})
+    line = f"{MAGIC} {hashlib.sha256(content).hexdigest()}\n".encode()
+    _write(Path(path), line + content)
+
+
+def load(path: str | os.PathLike[str]) -> ConditionalVAE | CVAEImputer:
+    """Read an estimator that `save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    estimator : ConditionalVAE or CVAEImputer
+        On the device that its `device` parameter means here.
+
+    Raises
+    ------
+    ValueError
+        If the file is not one of ours, or was changed since.
+
+    Examples
+    --------
+    >>> import tempfile, sklearn_cvae
+    >>> X = np.arange(20.0).reshape(10, 2)
+    >>> model = sklearn_cvae.ConditionalVAE(2, max_iter=1, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sklearn_cvae.save(model, f"{folder}/model.cvae")
+    ...     again = sklearn_cvae.load(f"{folder}/model.cvae")
+    >>> bool((again.transform(X) == model.transform(X)).all())
+    True
+    """
+    line, _, content = Path(path).read_bytes().partition(b"\n")
+    magic, _, digest = line.decode("ascii", errors="replace").partition(" ")
+    if magic != MAGIC:
+        raise ValueError(f"{path} was not written by sklearn_cvae.save.")
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"{path} is damaged: its checksum does not match its content.")
+    length = int.from_bytes(content[:8], "little")
+    about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["sklearn_cvae"])
+    return _rebuild(about, load_arrays(content))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to disk, then rename: a crash leaves the old file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's numbers and arrays as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}, which JSON cannot hold")
+
+
+# --------------------------------------------------------------------------------------
+# Estimators
+# --------------------------------------------------------------------------------------
+
+
+def _describe(estimator: ConditionalVAE | CVAEImputer) -> tuple[dict[str, Any], Arrays]:
+    if isinstance(estimator, ConditionalVAE):
+        return _describe_model(estimator)
+    about, arrays = _describe_model(estimator.estimator_)
+    params = estimator.get_params(deep=False)
+    inner = params.pop("estimator")
+    outer = {
+        "params": params,
+        "estimator": None if inner is None else _describe_params(inner),
+        "bounds": estimator._bounds,
+        "kept": estimator._kept,
+        "indicator_features": estimator.indicator_features_,
+        "n_features_in_": estimator.n_features_in_,
+        "feature_names_in_": getattr(estimator, "feature_names_in_", None),
+    }
+    return {**about, "imputer": outer}, arrays
+
+
+def _rebuild(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE | CVAEImputer:
+    model = _rebuild_model(about, arrays)
+    outer = about.get("imputer")
+    if outer is None:
+        return model
+    inner = None if outer["estimator"] is None else _rebuild_params(outer["estimator"])
+    imputer = CVAEImputer(inner, **outer["params"])
+    imputer.estimator_ = model
+    imputer._bounds = [np.asarray(bound, dtype=float) for bound in outer["bounds"]]
+    imputer._kept = np.asarray(outer["kept"], dtype=int)
+    imputer.indicator_features_ = np.asarray(outer["indicator_features"], dtype=int)
+    _set_features(imputer, outer)
+    return imputer
+
+
+def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
+    table = model._table
+    arrays = {
+        f"network.{name}": np.ascontiguousarray(tensor.cpu().numpy())
+        for name, tensor in model.net_.module_.state_dict().items()
+    }
+    for j, codec in enumerate(table.codecs):
+        if isinstance(codec, NumericCodec):
+            arrays |= {f"codec.{j}.{f}": np.asarray(getattr(codec, f)) for f in CODEC_FIELDS}
+    library, extra = _describe_frame(table.schema.frame)
+    about = {
+        "params": _describe_params(model),
+        "library": library,
+        "columns": [_describe_column(c, library) for c in table.schema.columns],
+        "target": table.target and _describe_column(table.target, "pandas"),
+        "likelihoods": table.likelihoods,
+        "conditions": table.conditions,
+        "feature_names_in_": getattr(model, "feature_names_in_", None),
+        **{name: getattr(model, name) for name in MODEL_FIELDS},
+    }
+    return about, arrays | extra
+
+
+def _rebuild_model(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE:
+    model = _rebuild_params(about["params"])
+    frame = _rebuild_frame(about, arrays)
+    columns = [
+        _rebuild_column(c, about["library"], frame, j) for j, c in enumerate(about["columns"])
+    ]
+    target = about["target"] and _rebuild_column(about["target"], "pandas", None, 0)
+    every = [*columns, target] if target else columns
+    table = TableCodec(
+        schema=Schema(tuple(columns), frame),
+        target=target or None,
+        codecs=tuple(_rebuild_codec(c, j, arrays) for j, c in enumerate(every)),
+        likelihoods=tuple(about["likelihoods"]),
+        conditions=tuple(about["conditions"]),
+    )
+    weights = {
+        name.removeprefix("network."): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith("network.")
+    }
+    model._restore(table, weights)
+    for name in MODEL_FIELDS:
+        setattr(model, name, about[name])
+    _set_features(model, about)
+    return model
+
+
+def _describe_params(model: ConditionalVAE) -> dict[str, Any]:
+    """Say a model's parameters; JSON would turn a dict's integer keys into text."""
+    params: dict[str, Any] = model.get_params()
+    if isinstance(model.likelihoods, dict):
+        params["likelihoods"] = list(model.likelihoods.items())
+    return params
+
+
+def _rebuild_params(params: dict[str, Any]) -> ConditionalVAE:
+    if isinstance(params["likelihoods"], list):
+        params = {**params, "likelihoods": dict(params["likelihoods"])}
+    sizes = tuple(params["hidden_layer_sizes"])
+    return ConditionalVAE(**{**params, "hidden_layer_sizes": sizes})
+
+
+def _set_features(estimator: Any, about: dict[str, Any]) -> None:
+    estimator.n_features_in_ = about["n_features_in_"]
+    if about["feature_names_in_"] is not None:
+        estimator.feature_names_in_ = np.asarray(about["feature_names_in_"], dtype=object)
+
+
+def _rebuild_codec(column: Column, j: int, arrays: Arrays) -> Codec:
+    if column.role == "level":
+        return LevelCodec(len(column.levels))
+    return NumericCodec(**{field: arrays[f"codec.{j}.{field}"] for field in CODEC_FIELDS})
+
+
+# --------------------------------------------------------------------------------------
+# Frames without rows
+# --------------------------------------------------------------------------------------
+
+
+def _describe_frame(frame: Any) -> tuple[str, Arrays]:
+    """Say which library a frame is of; polars writes its own dtypes as Arrow IPC."""
+    if isinstance(frame, pd.DataFrame):
+        return "pandas", {}
+    if not is_frame(frame):
+        return str(np.dtype(frame)), {}
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer)
+    return "polars", {"polars": np.frombuffer(buffer.getvalue(), dtype=np.uint8)}
+
+
+def _rebuild_frame(about: dict[str, Any], arrays: Arrays) -> Any:
+    if about["library"] == "polars":
+        import polars
+
+        return polars.read_ipc(io.BytesIO(arrays["polars"].tobytes()))
+    if about["library"] != "pandas":
+        return np.dtype(about["library"])
+    series = {j: _empty_series(c) for j, c in enumerate(about["columns"])}
+    frame = pd.DataFrame(series)
+    frame.columns = pd.Index([c["name"] for c in about["columns"]])
+    return frame
+
+
+def _describe_column(column: Column, library: str) -> dict[str, Any]:
+    about = {field: getattr(column, field) for field in COLUMN_FIELDS}
+    cells = [column.name, *column.levels]
+    odd = [v for v in cells if not isinstance(v, (str, bool, int, float, np.generic))]
+    if odd:
+        raise ValueError(
+            f"Column {column.name!r} cannot be saved: {odd[0]!r} is a {type(odd[0]).__name__}, "
+            "which JSON cannot hold. Use joblib.dump."
+        )
+    if library == "polars":
+        return about
+    dtype = column.template.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return {**about, "dtype": "category", "ordered": bool(dtype.ordered)}
+    return {**about, "dtype": str(dtype)}
+
+
+def _rebuild_column(about: dict[str, Any], library: str, frame: Any, j: int) -> Column:
+    template = frame.to_series(j) if library == "polars" else _empty_series(about)
+    fields = {field: about[field] for field in COLUMN_FIELDS}
+    return Column(**{**fields, "levels": tuple(about["levels"])}, template=template)
+
+
+def _empty_series(about: dict[str, Any]) -> pd.Series:
+    dtype = about["dtype"]
+    if dtype == "category":
+        dtype = pd.CategoricalDtype(about["levels"], ordered=about["ordered"])
+    return pd.Series([], dtype=dtype)
