@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers as number_types
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -546,7 +547,7 @@ class ConditionalVAE(
         """Return the table's codec, its encoding, and the network to train."""
         if self.warm_start and hasattr(self, "net_"):
             table = self._table
-            return table, table.encode(table.read(X, target)), self._module
+            return table, table.encode(table.read(X, target)), copy.deepcopy(self._module)
         table, values = TableCodec.fit(
             X,
             target,

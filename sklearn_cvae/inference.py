@@ -161,17 +161,30 @@ def sample_exactly(
 
     def probs(chunk: _Chunk) -> Tensor:
         u = _padded(noise.latent(chunk.rows, model.n_components + 2)).to(chunk.c.device)
-        if chunk.hidden.all():
-            return _probs(model, _prior_draw(model.prior(chunk.c), u[:, :-1]), chunk.c)
-        # A random shift per row keeps the sequence even and makes the rows independent.
-        shifted = (even.to(u.device)[:, None] + u[:, :-1]) % 1
-        z, log_w = _proposals(model, chunk, shifted)
-        cumulated = log_w.T.softmax(dim=1).cumsum(dim=1)
-        k = torch.searchsorted(cumulated, u[:, -1:] * cumulated[:, -1:])[:, 0]
-        rows = torch.arange(CHUNK, device=u.device)
-        return _probs(model, z[k.clamp(max=N_PROPOSALS - 1), rows], chunk.c)
+        z = _prior_draw(model.prior(chunk.c), u[:, :-1])
+        if not chunk.hidden.all():
+            z = torch.where(chunk.hidden, z, _resample(model, chunk, even.to(u.device), u))
+        return _probs(model, z, chunk.c)
 
     return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
+
+
+def _resample(model: TableCVAE, chunk: _Chunk, even: Tensor, u: Tensor) -> Tensor:
+    """Choose one of each row's proposals by its importance weight.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    chunk : _Chunk
+    even : Tensor of shape (n_proposals, n_components + 1)
+        Even uniforms; a random shift per row keeps them even and makes rows independent.
+    u : Tensor of shape (CHUNK, n_components + 2)
+        The shift, and a uniform that chooses.
+    """
+    z, log_w = _proposals(model, chunk, (even[:, None] + u[:, :-1]) % 1)
+    cumulated = log_w.T.softmax(dim=1).cumsum(dim=1)
+    k = torch.searchsorted(cumulated, u[:, -1:] * cumulated[:, -1:])[:, 0]
+    return z[k.clamp(max=len(even) - 1), torch.arange(CHUNK, device=u.device)]
 
 
 def _proposals(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> tuple[Tensor, Tensor]:

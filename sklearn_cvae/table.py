@@ -243,16 +243,27 @@ class TableCodec:
         return learned, values
 
     def read(self, X: Any, target: pd.Series | None = None, *, strict: bool = False) -> Array:
-        """Return (n, d) numbers; warn once, or raise, naming levels not seen in training."""
+        """Return (n, d) numbers; warn once, or raise, naming levels not seen in training.
+
+        Raises
+        ------
+        ValueError
+            With one message that lists every column of another kind than in training.
+        """
         series = column_list(X)
         if self.target:
             series.append(pd.Series(np.full(len(X), np.nan)) if target is None else target)
-        numbers = np.empty((len(X), len(series)))
-        unseen = []
+        numbers = np.full((len(X), len(series)), np.nan)
+        unseen, problems = [], []
         for j, (column, cells) in enumerate(zip(self.columns, series, strict=True)):
-            numbers[:, j] = column.read(cells)
+            try:
+                numbers[:, j] = column.read(cells)
+            except (ValueError, TypeError, AttributeError) as error:
+                problems.append(f"column {column.name!r} held {column.role}s during fit: {error}")
             if column.role == "level":
                 unseen.append(_describe_unseen(column, cells, numbers[:, j]))
+        if problems:
+            raise ValueError("This table cannot be used:\n- " + "\n- ".join(problems))
         if any(unseen):
             named = "; ".join(filter(None, unseen))
             if strict:
@@ -546,6 +557,8 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
         return ValueError, "Complex data not supported; split it into real and imaginary parts"
     if dtype.startswith(("List", "Array", "Struct", "interval", "period", "Sparse", "Binary")):
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers or strings"
+    if isinstance(series.dtype, pd.ArrowDtype) and _role(series) == "time":
+        return TypeError, f"dtype {dtype} is not supported; use .astype('datetime64[us]')"
     if _role(series) == "number":
         try:
             numbers = _floats(series)

@@ -266,6 +266,13 @@ def test_a_frame_of_conditions_gives_one_draw_per_row(fitted, penguins):
     assert len(fitted.sample(conditions=pl.from_pandas(asked))) == 40
 
 
+def test_a_draw_does_not_depend_on_the_conditions_of_other_rows(fitted):
+    free = pd.DataFrame({"year": [None, None]})
+    mixed = pd.DataFrame({"year": [None, 2008.0]})
+    alone, beside = (fitted.sample(conditions=c, random_state=0) for c in (free, mixed))
+    assert alone.iloc[[0]].equals(beside.iloc[[0]])
+
+
 def test_all_problems_of_conditions_are_named_at_once(fitted, penguins):
     with pytest.raises(ValueError, match="cannot be used") as caught:
         fitted.sample(1, {"species": "Emperor", "mass": 3, "year": "late", "target": 1})

@@ -227,6 +227,8 @@ def test_all_problems_of_a_table_are_named_at_once():
         (pd.DataFrame(index=[0, 1]), "0 feature"),
         (pd.DataFrame({"a": [{"x": 1}, {"x": 2}]}), "flatten nested"),
         (pd.DataFrame({"a": pd.interval_range(0, 2)}), "interval"),
+        (pd.DataFrame({"a": pd.period_range("2020", periods=2)}), "period"),
+        (pd.DataFrame({"a": pd.array([0, 1], dtype="timestamp[us][pyarrow]")}), "astype"),
         (pl.DataFrame({"a": [[1], [2]]}), "List"),
         (pl.DataFrame({"a": [1.0, float("inf")]}), "infinity"),
         (np.array([1.0, 2.0]), "Reshape"),
@@ -303,3 +305,24 @@ def test_missing_cells_of_every_library():
 def test_object_columns_of_numbers_are_numbers():
     X = np.array([[1, 2.5], [None, 3], [4, None]], dtype=object)
     assert ConditionalVAE(max_iter=1).fit(X).likelihoods_ == {0: "histogram", 1: "histogram"}
+
+
+def test_columns_of_another_kind_than_at_fit_are_named_at_once(messy):
+    model = small().fit(messy)
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        model.transform(messy.assign(float="text", date="2020-01-01"))
+    assert "'float' held numbers during fit" in str(caught.value)
+    assert "'date' held times during fit" in str(caught.value)
+
+
+def test_a_fitted_model_does_not_keep_the_table_alive():
+    import gc
+    import weakref
+
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    alive = weakref.ref(X)
+    model = small().fit(X)
+    del X
+    gc.collect()
+    assert alive() is None
+    assert model.n_iter_ == 3
