@@ -649,6 +649,9 @@ class ConditionalVAE(
         self.validation_curve_ = [e["valid_loss"] for e in net.history if "valid_loss" in e]
         self.n_iter_ = len(net.history)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
     def __sklearn_tags__(self) -> Tags:
         return _table_tags(super().__sklearn_tags__(), preserves_dtype=[])
 
@@ -813,6 +816,9 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
     def _indicator_names(self, names: Array | None = None) -> list[str]:
         names = _check_feature_names_in(self, None) if names is None else names
         return [f"missingindicator_{names[j]}" for j in self.indicator_features_]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_kept")
 
     def __sklearn_tags__(self) -> Tags:
         return _table_tags(super().__sklearn_tags__(), preserves_dtype=["float64", "float32"])

@@ -34,7 +34,7 @@ class Column:
         Name in the frame, or position in an array.
     role : {"number", "level", "time"}
     template : Any
-        An empty series of the training column, or a numpy dtype: what to write back.
+        An empty series of the training column: what to write back (pandas' for arrays).
     levels : tuple
         A level column's values in order; empty otherwise.
     integer : bool
@@ -90,7 +90,7 @@ class Column:
         return self.read(type(self.template)(self.name, objects.tolist()).cast(self.template.dtype))
 
     def write(self, numbers: Array) -> Any:
-        """Return numbers as a series of the training column's dtype (an array for arrays)."""
+        """Return numbers as a series of the training column's dtype."""
         missing = np.isnan(numbers)
         known = np.where(missing, 0, numbers)
         if self.role == "level":
@@ -152,7 +152,7 @@ class Schema:
             _fill_series(s, c, x, m) if m.any() else _as_trained(s, c)
             for c, s, x, m in zip(self.columns, column_list(X), numbers.T, missing.T, strict=True)
         ]
-        return _build(X, series)
+        return _build(X, series, row_index(X))
 
     def _fill_array(self, X: Array, numbers: Array, missing: Mask) -> Array:
         filled = X.copy()
@@ -442,12 +442,10 @@ def as_series(values: Any) -> pd.Series:
     return pd.Series(np.asarray(values))
 
 
-def _build(like: Any, series: list[Any], index: Any = None) -> Any:
-    """Return a frame of the same library and column names as `like`."""
+def _build(like: Any, series: list[Any], index: Any) -> Any:
+    """Return a frame of the same library and column names as `like`; pandas' index or None."""
     if isinstance(like, pd.DataFrame):
         index = pd.RangeIndex(len(series[0])) if index is None else index
-        if len(like) == len(series[0]) and len(like):
-            index = like.index
         columns = {j: pd.Series(s.array, index=index) for j, s in enumerate(series)}
         frame = pd.DataFrame(columns, index=index)
         frame.columns = like.columns

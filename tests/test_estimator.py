@@ -124,6 +124,32 @@ def test_interrupting_raises_and_keeps_the_last_fit(penguins):
     np.testing.assert_array_equal(model.transform(penguins), before)
 
 
+def test_an_interrupted_first_fit_leaves_an_unfitted_model(penguins):
+    class Stop:
+        def setup(self, estimator, context): ...
+
+        def teardown(self, estimator, context): ...
+
+        def on_fit_task_begin(self, estimator, context):
+            raise KeyboardInterrupt
+
+        def on_fit_task_end(self, estimator, context): ...
+
+    model = small().set_callbacks(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(penguins)
+    with pytest.raises(NotFittedError):
+        model.transform(penguins)
+
+
+def test_a_table_without_holes_comes_back_as_it_is(fitted, penguins):
+    whole = penguins.dropna()
+    for strategy in ("mean", "draw"):
+        pd.testing.assert_frame_equal(
+            fitted.impute(whole, strategy=strategy, random_state=0), whole
+        )
+
+
 def test_warm_start_goes_on_from_the_last_weights(penguins):
     model = small(warm_start=True, max_iter=20, learning_rate_init=0.01).fit(penguins)
     first = model.loss_curve_
@@ -358,7 +384,7 @@ def test_imputing_beats_the_column_mean(linear_model, linear):
     assert (filled == linear["group"]).mean() > 0.8
 
 
-def test_the_median_has_the_least_absolute_error(linear_model, linear):
+def test_mean_and_median_settle_at_the_truth(linear_model, linear):
     holes = linear.assign(x=np.nan, y=np.nan, group="b")
     mean = linear_model.impute(holes)["x"]
     median = linear_model.impute(holes, strategy="median")["x"]
