@@ -1,7 +1,8 @@
 """A conditional variational autoencoder for mixed tables, as a scikit-learn estimator."""
 
 from sklearn_cvae._version import __version__
-from sklearn_cvae.estimator import ConditionalVAE, CVAEImputer
+from sklearn_cvae.estimator import ConditionalVAE
+from sklearn_cvae.imputer import CVAEImputer
 from sklearn_cvae.persistence import load, save
 
 __all__ = ["CVAEImputer", "ConditionalVAE", "__version__", "load", "save"]

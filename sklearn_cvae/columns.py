@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -164,6 +164,12 @@ class NumericCodec:
         """Mean score of each bin's knots, of shape (n_atoms,)."""
         return np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
 
+    @property
+    def log_widths(self) -> Array:
+        """Log of each bin's width on the scale of scores: its normal mass over its density."""
+        mass = np.diff(ndtr(np.r_[-np.inf, self.score_edges, np.inf]))
+        return np.log(np.maximum(mass, 1e-12)) + self.score_centres**2 / 2
+
     def encode(self, numbers: Array) -> Array:
         knots, scores = self.knots, self.scores
         if len(knots) == 1:
@@ -309,10 +315,12 @@ class Kind(nn.Module):
     -----
     A subclass gives, for `m` columns of at most `n_atoms` atoms:
 
-    - `n_inputs`: network inputs per column; `inputs(values)`: (n, m) -> (n, m, n_inputs);
+    - `n_inputs`: network inputs per column; `inputs(values)`: (n, m) -> (n, m, n_inputs), the
+      first `n_features` of which a linear model can use;
     - `n_params`: network outputs for the group;
     - `log_prob(params, values)`: (n, n_params), (n, m) -> (n, m);
-    - `probs(params)`: (n, n_params) -> (n, m, n_atoms), zero beyond a column's own atoms.
+    - `probs(params, spread)`: (n, n_params) -> (n, m, n_atoms), zero beyond a column's own atoms;
+      numbers spread `spread` times as wide in variance.
     """
 
     numeric: ClassVar[bool]
@@ -324,6 +332,7 @@ class Kind(nn.Module):
         self.n_atoms = max(codec.n_atoms for codec in codecs)
         self.n_columns = len(codecs)
         self.n_inputs: int
+        self.n_features: int
         self.n_params: int
 
     def _buffer(self, name: str, rows: list[Array], fill: float, width: int) -> None:
@@ -348,7 +357,7 @@ class Kind(nn.Module):
         """What training maximises: `log_prob`, unless a kind learns better from another score."""
         return self.log_prob(params, values)
 
-    def probs(self, params: Tensor) -> Tensor:
+    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         raise NotImplementedError
 
 
@@ -360,7 +369,7 @@ class Categorical(Kind):
 
     def __init__(self, columns: list[int], codecs: list[LevelCodec]) -> None:
         super().__init__(columns, codecs)
-        self.n_inputs = self.n_atoms
+        self.n_inputs = self.n_features = self.n_atoms
         self.n_params = self.n_columns * self.n_atoms
         self._buffer("padding", [np.zeros(c.n_atoms) for c in codecs], -torch.inf, self.n_atoms)
 
@@ -374,7 +383,7 @@ class Categorical(Kind):
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         return _pick(self._logits(params), values.long())
 
-    def probs(self, params: Tensor) -> Tensor:
+    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         return self._logits(params).softmax(-1)
 
 
@@ -385,7 +394,7 @@ class Bernoulli(Kind):
 
     def __init__(self, columns: list[int], codecs: list[LevelCodec]) -> None:
         super().__init__(columns, codecs)
-        self.n_inputs = 1
+        self.n_inputs = self.n_features = 1
         self.n_params = self.n_columns
 
     def inputs(self, values: Tensor) -> Tensor:
@@ -394,12 +403,15 @@ class Bernoulli(Kind):
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         return F.logsigmoid(params * (2 * values - 1))
 
-    def probs(self, params: Tensor) -> Tensor:
+    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         return torch.stack([torch.sigmoid(-params), torch.sigmoid(params)], dim=-1)
 
 
 class Numeric(Kind):
     """Base of the numeric kinds: inputs are the score and its piecewise-linear encoding.
+
+    A subclass's first `n_params` of each column is the mean of its scores, and `log_sigma` the log
+    of their spread.
 
     References
     ----------
@@ -417,7 +429,8 @@ class Numeric(Kind):
         super().__init__(columns, codecs)
         segments = [_segments(codec) for codec in codecs]
         n_segments = max(max(len(s) for s in segments) - 1, 0)
-        self.n_inputs = 1 + n_segments
+        self.n_inputs, self.n_features = 1 + n_segments, 1
+        self.log_sigma = nn.Parameter(torch.zeros(self.n_columns))
         scales = [1 / np.diff(s) for s in segments]
         offsets = [-s[:-1] * k - 0.5 for s, k in zip(segments, scales, strict=True)]
         self._buffer("segment_scale", scales, 0.0, n_segments)
@@ -430,7 +443,8 @@ class Numeric(Kind):
         position = torch.addcmul(self.segment_offset, values, self.segment_scale)
         return torch.cat([values.clamp(-5, 5), position.clamp(-0.5, 0.5)], dim=-1)
 
-    def _bins(self, values: Tensor) -> Tensor:
+    def bins(self, values: Tensor) -> Tensor:
+        """Return the bin of each value."""
         return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
 
 
@@ -444,10 +458,11 @@ def _segments(codec: NumericCodec) -> Array:
 class Histogram(Numeric):
     r"""Bins with a discretised Gaussian tilted by free logits, on the scale of scores.
 
-    .. math:: p(x \in b) \propto \exp(\eta_b - (t_b - \mu)^2 / 2 \sigma^2)
+    .. math:: p(x \in b) \propto w_b \exp(\eta_b - (t_b - \mu)^2 / 2 \sigma^2)
 
-    `t_b` is the bin's centre, `mu` and `eta` are network outputs, and `sigma` is one learned
-    number per column. The Gaussian part lets bins share strength; the logits can take any shape.
+    `t_b` is the bin's centre, `w_b` its width, `mu` and `eta` are network outputs, and `sigma` is
+    one learned number per column. The Gaussian part lets bins share strength; the logits can take
+    any shape.
     Inside a bin the density is uniform; a bin that is one repeated value has a mass.
 
     Training scores a cell by this and by the Gaussian alone, in equal parts: the histogram does
@@ -455,13 +470,12 @@ class Histogram(Numeric):
     `docs/experiments.md`).
     """
 
-    padding: Tensor
+    log_widths: Tensor
 
     def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
         super().__init__(columns, codecs)
         self.n_params = self.n_columns * (self.n_atoms + 1)
-        self.log_sigma = nn.Parameter(torch.zeros(self.n_columns))
-        self._buffer("padding", [np.zeros(c.n_atoms) for c in codecs], -torch.inf, self.n_atoms)
+        self._buffer("log_widths", [c.log_widths for c in codecs], -torch.inf, self.n_atoms)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
         mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_atoms], dim=-1)
@@ -470,20 +484,21 @@ class Histogram(Numeric):
     def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
         # The square is expanded, and the part that all bins share left out: softmax ignores it.
         precision = torch.exp(-2 * self.log_sigma.clamp(-4, 4))[:, None]
-        base = self.padding - 0.5 * precision * self.centres**2
+        base = self.log_widths - 0.5 * precision * self.centres**2
         return torch.addcmul(eta + base, mu * precision, self.centres)
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        return _pick(self._logits(*self._split(params)), self._bins(values))
+        return _pick(self._logits(*self._split(params)), self.bins(values))
 
     def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
         mu, eta = self._split(params)
-        histogram = _pick(self._logits(mu, eta), self._bins(values))
+        histogram = _pick(self._logits(mu, eta), self.bins(values))
         gaussian = _normal_log_prob(values, mu[..., 0], self.log_sigma.clamp(-4, 4))
         return (1 - GAUSSIAN_SHARE) * histogram + GAUSSIAN_SHARE * gaussian
 
-    def probs(self, params: Tensor) -> Tensor:
-        return self._logits(*self._split(params)).softmax(-1)
+    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
+        tilt = self._logits(*self._split(params)) - self.log_widths.clamp(min=-1e4)
+        return (self.log_widths + tilt / spread).softmax(-1)
 
 
 class RankNormal(Numeric):
@@ -492,7 +507,6 @@ class RankNormal(Numeric):
     def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
         super().__init__(columns, codecs)
         self.n_params = self.n_columns
-        self.log_sigma = nn.Parameter(torch.zeros(self.n_columns))
 
     @staticmethod
     def log_volume(codec: NumericCodec, numbers: Array) -> Array:
@@ -501,8 +515,8 @@ class RankNormal(Numeric):
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         return _normal_log_prob(values, params, self.log_sigma.clamp(-4, 4))
 
-    def probs(self, params: Tensor) -> Tensor:
-        sigma = self.log_sigma.clamp(-4, 4).exp()[:, None]
+    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
+        sigma = self.log_sigma.clamp(-4, 4).exp()[:, None] * spread**0.5
         below = torch.special.ndtr((self.edges - params[..., None]) / sigma)
         return torch.diff(F.pad(F.pad(below, (0, 1), value=1.0), (1, 0)), dim=-1)
 

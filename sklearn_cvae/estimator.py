@@ -1,8 +1,9 @@
-"""The estimators: parameters, validation and documentation. The math lives in the layers below."""
+"""The model as an estimator: parameters and documentation. The math lives in the layers below."""
 
 from __future__ import annotations
 
 import copy
+import math
 import numbers as number_types
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -16,47 +17,50 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
 from sklearn.callback import CallbackContext, CallbackSupportMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_feature_names_in,
-    _check_sample_weight,
     check_array,
     check_is_fitted,
-    validate_data,
 )
 
 from sklearn_cvae import inference
-from sklearn_cvae.columns import Array
+from sklearn_cvae.columns import Array, Cells
 from sklearn_cvae.model import PRIORS, TableCVAE
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.table import (
     TableCodec,
-    add_columns,
     as_series,
-    as_table,
-    check_cells,
     is_frame,
-    keep_columns,
     missing_cells,
-    replace_values,
     row_index,
 )
 from sklearn_cvae.training import (
     CVAENet,
     EpochHooks,
     TableDataset,
+    auto_batch_size,
+    auto_epochs,
     build_net,
+    held_out_cells,
     resolve_device,
     torch_threads,
     trained_net,
 )
+from sklearn_cvae.validation import (
+    check_strategy,
+    checked_sizes,
+    checked_table,
+    checked_weight,
+    draw_seed,
+    random_source,
+    table_tags,
+)
 
 AUTO_EARLY_STOPPING_ROWS = 10_000
-POINT_STRATEGIES = ("mean", "median", "mode")
+LINEAR_START_ROWS = 5_000
 
 
 class ConditionalVAE(
@@ -111,8 +115,9 @@ class ConditionalVAE(
         Rows per optimiser step; "auto" is 512, less for tables under 4,000 rows.
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
-    max_iter : int, default=150
-        Epochs.
+    max_iter : "auto" or int, default="auto"
+        Epochs; "auto" is 150, and for tables under 2,000 rows fewer in proportion, but enough
+        for 600 optimiser steps.
     early_stopping : "auto" or bool, default="auto"
         Whether to hold out rows, stop when the likelihood of their hidden cells no longer
         improves, and keep the best weights. "auto" does so from 10,000 rows.
@@ -215,7 +220,7 @@ class ConditionalVAE(
             Interval(number_types.Integral, 1, None, closed="left"),
         ],
         "learning_rate_init": [Interval(number_types.Real, 0, None, closed="neither")],
-        "max_iter": [Interval(number_types.Integral, 1, None, closed="left")],
+        "max_iter": [StrOptions({"auto"}), Interval(number_types.Integral, 1, None, closed="left")],
         "early_stopping": [StrOptions({"auto"}), "boolean"],
         "validation_fraction": [Interval(number_types.Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(number_types.Integral, 1, None, closed="left")],
@@ -248,7 +253,7 @@ class ConditionalVAE(
         alpha: float = 0.0,
         batch_size: Any = "auto",
         learning_rate_init: float = 4.5e-3,
-        max_iter: int = 150,
+        max_iter: Any = "auto",
         early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
@@ -314,15 +319,15 @@ class ConditionalVAE(
         FloatingPointError
             If the loss stops being a number.
         """
-        X = _checked_table(self, X, reset=True)
+        X = checked_table(self, X, reset=True)
         target = self._target_series(y, len(X))
-        weight = _checked_weight(sample_weight, len(X))
-        rng = _random(self.random_state)
-        table, values, module = self._start(X, target, rng)
-        callbacks = self._init_callback_context(max_subtasks=self.max_iter)
+        weight = checked_weight(sample_weight, len(X))
+        rng = random_source(self.random_state)
+        table, values, module = self._start(X, target, weight, rng)
+        callbacks = self._init_callback_context(max_subtasks=self._max_epochs(len(X)))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         hooks = self._epoch_hooks(callbacks, table, X, y)
-        net = self._train(module, values, weight, rng, hooks)
+        net = self._train(table, module, values, weight, rng, hooks)
         self._remember(table, net)
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: self._fitted(table, net)
@@ -414,7 +419,7 @@ class ConditionalVAE(
         given = self._table.read_conditions(conditions, int(n_samples), only_conditions=False)
         cells = self._table.cells(self._table.encode(given))
         keys = np.arange(len(given), dtype=np.uint64)
-        noise = inference.RowNoise(_seed(_random(random_state)), keys)
+        noise = inference.RowNoise(draw_seed(random_source(random_state)), keys)
         with self._threads():
             drawn = inference.sample_exactly(self._module, self._table.codecs, cells, noise)
         return self._table.write(np.where(np.isnan(given), drawn, given))
@@ -451,7 +456,7 @@ class ConditionalVAE(
         ValueError
             For an unknown strategy, or several imputations without `strategy="draw"`.
         """
-        _check_strategy(strategy, n_imputations)
+        check_strategy(strategy, n_imputations)
         X, numbers = self._read(X)
         missing = missing_cells(X)
         tables = [
@@ -508,7 +513,7 @@ class ConditionalVAE(
     def _read(self, X: Any) -> tuple[Any, Array]:
         """Check a table against the training table and return it, and its numbers."""
         check_is_fitted(self)
-        X = _checked_table(self, X, reset=False)
+        X = checked_table(self, X, reset=False)
         return X, self._table.read(X, strict=self.handle_unknown == "error")
 
     def _imputed_numbers(
@@ -519,14 +524,14 @@ class ConditionalVAE(
         cells = table.cells(table.encode(numbers[rows]))
         args = (module, table.codecs, cells)
         keys = inference.row_keys(cells) if strategy == "draw" else None
-        rng = _random(random_state)
+        rng = random_source(random_state)
         tables = []
         for _ in range(n):
             with self._threads():
                 if keys is None:
                     filled = inference.impute_point(*args, inference.point(strategy), self.n_draws)
                 else:
-                    filled = inference.impute_draw(*args, inference.RowNoise(_seed(rng), keys))
+                    filled = inference.impute_draw(*args, inference.RowNoise(draw_seed(rng), keys))
             tables.append(numbers.copy())
             tables[-1][rows] = filled
         return tables
@@ -542,7 +547,7 @@ class ConditionalVAE(
         return target
 
     def _start(
-        self, X: Any, target: Any, rng: np.random.RandomState
+        self, X: Any, target: Any, weight: Array, rng: np.random.RandomState
     ) -> tuple[TableCodec, Array, TableCVAE]:
         """Return the table's codec, its encoding, and the network to train."""
         if self.warm_start and hasattr(self, "net_"):
@@ -555,7 +560,13 @@ class ConditionalVAE(
             conditions=self.condition_features,
             likelihoods=self.likelihoods,
         )
-        return table, values, self._new_module(table, torch.Generator().manual_seed(_seed(rng)))
+        module = self._new_module(table, torch.Generator().manual_seed(draw_seed(rng)))
+        some = table.cells(values[rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]])
+        with self._threads():
+            module.start_from_factors(
+                torch.from_numpy(some.values), torch.from_numpy(some.visible | some.given)
+            )
+        return table, values, module
 
     def _new_module(self, table: TableCodec, generator: torch.Generator) -> TableCVAE:
         return TableCVAE(
@@ -563,7 +574,7 @@ class ConditionalVAE(
             table.likelihoods,
             table.conditions,
             n_components=self.n_components,
-            hidden_layer_sizes=_checked_sizes(self.hidden_layer_sizes),
+            hidden_layer_sizes=checked_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             conditioning=self.conditioning,
             prior=self.prior,
@@ -581,6 +592,7 @@ class ConditionalVAE(
 
     def _train(
         self,
+        table: TableCodec,
         module: TableCVAE,
         values: Array,
         weight: Array,
@@ -591,27 +603,45 @@ class ConditionalVAE(
         auto = self.early_stopping == "auto"
         stop = n >= AUTO_EARLY_STOPPING_ROWS if auto else self.early_stopping
         n_held_out = max(1, round(self.validation_fraction * n)) if stop and n > 1 else 0
-        data, held_out = TableDataset.split(values, weight, rng.permutation(n), n_held_out, device)
+        order = rng.permutation(n)
+        cells = table.cells(values)
+        target = held_out_cells(cells.visible, order[:n_held_out], rng)
+        observed = (cells.visible | cells.given) & ~target
+        data, held_out = TableDataset.split(
+            cells.values, observed, weight, order, n_held_out, device
+        )
         net = build_net(
             module,
             data,
             held_out,
-            max_epochs=self.max_iter,
-            batch_size=_batch_size(n) if self.batch_size == "auto" else self.batch_size,
+            max_epochs=self._max_epochs(n),
+            batch_size=self._rows_per_step(n),
             learning_rate=self.learning_rate_init,
             alpha=self.alpha,
             patience=self.n_iter_no_change,
             tol=self.tol,
             device=device,
-            seed=_seed(rng),
+            seed=draw_seed(rng),
             verbose=bool(self.verbose),
             hooks=hooks,
             net_params=self.net_params or {},
         )
         with self._threads():
             net.fit(data)
+            rows = np.flatnonzero(target.any(axis=1))
+            visible = cells.visible[rows] & ~target[rows]
+            unseen = Cells(cells.values[rows], visible, cells.given[rows])
+            inference.calibrate(net.module_, unseen, target[rows])
         net.drop_training_state()
         return net
+
+    def _rows_per_step(self, n: int) -> int:
+        return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)
+
+    def _max_epochs(self, n: int) -> int:
+        if self.max_iter != "auto":
+            return int(self.max_iter)
+        return auto_epochs(n, math.ceil(n / self._rows_per_step(n)))
 
     def _epoch_hooks(
         self, callbacks: CallbackContext, table: TableCodec, X: Any, y: Any
@@ -653,245 +683,4 @@ class ConditionalVAE(
         return hasattr(self, "net_")
 
     def __sklearn_tags__(self) -> Tags:
-        return _table_tags(super().__sklearn_tags__(), preserves_dtype=[])
-
-
-class CVAEImputer(TransformerMixin, BaseEstimator):
-    """Fill missing cells with a `ConditionalVAE`, as a transformer.
-
-    Parameters
-    ----------
-    estimator : ConditionalVAE or None, default=None
-        The model to fit, cloned; None is `ConditionalVAE()`.
-    missing_values : int, float, str or None, default=nan
-        A value that stands for a missing cell, besides NaN, None and NA.
-    strategy : {"mean", "median", "mode", "draw"}, default="mean"
-        What to fill with; see `ConditionalVAE.impute`.
-    sample_posterior : bool, default=False
-        Same as `strategy="draw"`, by IterativeImputer's name.
-    add_indicator : bool, default=False
-        Whether to append a boolean column for each column with missing cells at fit.
-    keep_empty_features : bool, default=False
-        Whether to keep columns that had no cell at fit, which stay missing.
-    min_value, max_value : float or array-like of shape (n_features,), default=-inf, inf
-        Bounds of what is filled into numeric columns.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the model, if it has none of its own, and of draws.
-
-    Attributes
-    ----------
-    estimator_ : ConditionalVAE
-        The fitted model.
-    indicator_features_ : ndarray of int
-        Positions of the columns that had missing cells at fit.
-    n_features_in_ : int
-        Number of columns of X.
-    feature_names_in_ : ndarray of str
-        Names of the columns of X, if all are strings.
-
-    Examples
-    --------
-    >>> from sklearn_cvae import ConditionalVAE, CVAEImputer
-    >>> from sklearn_cvae.datasets import load_penguins
-    >>> imputer = CVAEImputer(ConditionalVAE(max_iter=5), random_state=0)
-    >>> penguins = load_penguins()
-    >>> imputer.fit_transform(penguins).isna().sum().sum()
-    np.int64(0)
-    """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "estimator": [None, ConditionalVAE],
-        "missing_values": [MissingValues()],
-        "strategy": [StrOptions({*POINT_STRATEGIES, "draw"})],
-        "sample_posterior": ["boolean"],
-        "add_indicator": ["boolean"],
-        "keep_empty_features": ["boolean"],
-        "min_value": [None, Interval(number_types.Real, None, None, closed="both"), "array-like"],
-        "max_value": [None, Interval(number_types.Real, None, None, closed="both"), "array-like"],
-        "random_state": ["random_state"],
-    }
-
-    def __init__(
-        self,
-        estimator: ConditionalVAE | None = None,
-        *,
-        missing_values: Any = np.nan,
-        strategy: str = "mean",
-        sample_posterior: bool = False,
-        add_indicator: bool = False,
-        keep_empty_features: bool = False,
-        min_value: Any = -np.inf,
-        max_value: Any = np.inf,
-        random_state: Any = None,
-    ) -> None:
-        self.estimator = estimator
-        self.missing_values = missing_values
-        self.strategy = strategy
-        self.sample_posterior = sample_posterior
-        self.add_indicator = add_indicator
-        self.keep_empty_features = keep_empty_features
-        self.min_value = min_value
-        self.max_value = max_value
-        self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,), default=None
-            Passed to the model, which ignores it unless `condition_on_target=True`.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        self : CVAEImputer
-        """
-        X = replace_values(_checked_table(self, X, reset=True), self.missing_values)
-        bounds = [_bounds(v, X.shape[1]) for v in (self.min_value, self.max_value)]
-        if (bounds[0] > bounds[1]).any():
-            raise ValueError("min_value must not be above max_value in any column.")
-        missing = missing_cells(X)
-        model = ConditionalVAE() if self.estimator is None else clone(self.estimator)
-        if model.random_state is None:
-            model.set_params(random_state=self.random_state)
-        self.estimator_ = model.fit(X, y, sample_weight=sample_weight)
-        self._bounds = bounds
-        self._kept = np.flatnonzero(self.keep_empty_features | ~missing.all(axis=0))
-        self.indicator_features_ = np.flatnonzero(missing.any(axis=0))
-        return self
-
-    def transform(self, X: Any) -> Any:
-        """Fill the missing cells of X; see `ConditionalVAE.impute`.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        X : DataFrame for a frame, ndarray for an array or if fitted on one
-            Without columns that were empty at fit, unless `keep_empty_features`; with one
-            boolean column per column of `indicator_features_`, if `add_indicator`.
-        """
-        check_is_fitted(self)
-        X = replace_values(_checked_table(self, X, reset=False), self.missing_values)
-        model = self.estimator_
-        if is_frame(X) and not is_frame(model._table.schema.frame):
-            X = X.to_numpy()
-        X, numbers = model._read(X)
-        missing = missing_cells(X)
-        strategy = "draw" if self.sample_posterior else self.strategy
-        (filled,) = model._imputed_numbers(
-            numbers, np.any(missing, axis=1), 1, strategy, self.random_state
-        )
-        filled = model._table.clip(filled, *self._bounds)
-        result = model._table.schema.fill(X, filled, missing & ~np.isnan(filled))
-        result = keep_columns(result, self._kept)
-        if self.add_indicator and len(self.indicator_features_):
-            flags = missing[:, self.indicator_features_]
-            result = add_columns(result, flags, self._indicator_names())
-        return result
-
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Return the names of the columns that `transform` returns.
-
-        Parameters
-        ----------
-        input_features : array-like of str or None, default=None
-
-        Returns
-        -------
-        names : ndarray of str
-        """
-        check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
-        kept = names[self._kept]
-        flags = self._indicator_names(names) if self.add_indicator else []
-        return np.asarray([*kept, *flags], dtype=object)
-
-    def _indicator_names(self, names: Array | None = None) -> list[str]:
-        names = _check_feature_names_in(self, None) if names is None else names
-        return [f"missingindicator_{names[j]}" for j in self.indicator_features_]
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_kept")
-
-    def __sklearn_tags__(self) -> Tags:
-        return _table_tags(super().__sklearn_tags__(), preserves_dtype=["float64", "float32"])
-
-
-def _table_tags(tags: Tags, preserves_dtype: list[str]) -> Tags:
-    tags.input_tags.allow_nan = True
-    tags.input_tags.categorical = True
-    tags.input_tags.string = True
-    tags.input_tags.sparse = False
-    if tags.transformer_tags is not None:
-        tags.transformer_tags.preserves_dtype = preserves_dtype
-    return tags
-
-
-def _checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
-    """Return X as a frame or an array; refuse what cannot be modelled."""
-    X = as_table(X)
-    if X.shape[1] == 0:
-        raise ValueError(f"0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
-    if X.shape[0] == 0:
-        raise ValueError(f"0 sample(s) (shape={X.shape}) while a minimum of 1 is required.")
-    check_cells(X)
-    validate_data(estimator, X, skip_check_array=True, reset=reset)
-    return X
-
-
-def _checked_weight(sample_weight: Any, n: int) -> Array:
-    weight = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float32)
-    if (weight < 0).any() or not (weight > 0).any():
-        raise ValueError("sample_weight must not be negative, nor zero for all rows.")
-    return weight
-
-
-def _checked_sizes(hidden_layer_sizes: Any) -> list[int]:
-    sizes = [int(size) for size in hidden_layer_sizes]
-    if any(size < 1 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must be positive, got {sizes}.")
-    return sizes
-
-
-def _check_strategy(strategy: str, n_imputations: int) -> None:
-    if strategy not in (*POINT_STRATEGIES, "draw"):
-        raise ValueError(
-            f"strategy must be one of {[*POINT_STRATEGIES, 'draw']}, got {strategy!r}."
-        )
-    if not isinstance(n_imputations, number_types.Integral) or n_imputations < 1:
-        raise ValueError(f"n_imputations must be an integer of at least 1, got {n_imputations!r}.")
-    if n_imputations > 1 and strategy != "draw":
-        raise ValueError(
-            f"{n_imputations} imputations by strategy={strategy!r} would all be equal; "
-            "pass strategy='draw'."
-        )
-
-
-def _bounds(value: Any, n_features: int) -> Array:
-    bounds = np.asarray(np.nan if value is None else value, dtype=float)
-    if bounds.ndim and bounds.shape != (n_features,):
-        raise ValueError(f"min_value and max_value take one number, or {n_features} of them.")
-    return np.broadcast_to(bounds, (n_features,))
-
-
-def _batch_size(n_rows: int) -> int:
-    """Powers of two from 32 to 512, so that small tables still get enough steps per epoch."""
-    return int(np.clip(2 ** round(np.log2(max(n_rows / 12, 1))), 32, 512))
-
-
-def _random(random_state: Any) -> np.random.RandomState:
-    """Return a RandomState; None draws fresh entropy and leaves numpy's global state alone."""
-    if random_state is None:
-        return np.random.RandomState(np.random.SeedSequence().generate_state(4))
-    return check_random_state(random_state)
-
-
-def _seed(rng: np.random.RandomState) -> int:
-    return int(rng.randint(2**31 - 1))
+        return table_tags(super().__sklearn_tags__(), preserves_dtype=[])

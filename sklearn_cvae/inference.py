@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 from torch import Tensor
 
-from sklearn_cvae.columns import Cells, Codec
-from sklearn_cvae.model import DiagonalNormal, TableCVAE
+from sklearn_cvae.columns import Cells, Codec, Numeric
+from sklearn_cvae.model import LatentNormal, TableCVAE
 from sklearn_cvae.objectives import log_weights
 
 Array = NDArray[Any]
@@ -27,6 +27,9 @@ Decoder = Callable[[Codec, Array, int, slice], Array]
 
 CHUNK = 256
 N_PROPOSALS = 64
+N_CALIBRATION_DRAWS = 16
+SPREADS = tuple(1.1**k for k in range(11))
+USUAL_SPREAD, USUAL_DEVIATION = 1.4, 0.2
 
 
 class _Chunk(NamedTuple):
@@ -36,12 +39,17 @@ class _Chunk(NamedTuple):
     values: Tensor
     visible: Tensor
     c: Tensor
-    posterior: DiagonalNormal
+    posterior: LatentNormal
+    spread: float | Tensor = 1.0
 
     @property
     def hidden(self) -> Tensor:
         """Rows that show no cell, of shape (CHUNK, 1): all that is known of them is the prior."""
         return ~self.visible.any(dim=1, keepdim=True)
+
+    def widened(self, spread: float | Tensor) -> _Chunk:
+        """Return the chunk with wider distributions of latents and of numbers given latents."""
+        return self._replace(posterior=self.posterior.widened(spread), spread=spread)
 
 
 def _chunks(model: TableCVAE, cells: Cells) -> Iterator[_Chunk]:
@@ -76,6 +84,53 @@ def latent_means(model: TableCVAE, cells: Cells) -> Array:
     return means
 
 
+def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
+    """Set the model's `spread`: how much wider than the network says imputed cells are drawn.
+
+    The posterior network has seen its training rows and is too sure of others. The spread is the
+    one whose central 90 % intervals hold 90 % of held-out numbers; with few of them it stays near
+    `USUAL_SPREAD`, by a log-normal prior of deviation `USUAL_DEVIATION`.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    cells : Cells
+        Rows with held-out cells, which are not visible; their values are known all the same.
+    target : ndarray of shape (n, d), bool
+        The held-out cells.
+    """
+    model.eval()
+    spreads = np.array(SPREADS)
+    score = -0.5 * (np.log(spreads / USUAL_SPREAD) / USUAL_DEVIATION) ** 2
+    for i, spread in enumerate(SPREADS):
+        position = _positions(model, cells, target, spread)
+        if len(position):
+            covered = np.mean((position > 0.05) & (position < 0.95))
+            score[i] -= 0.5 * len(position) * (covered - 0.9) ** 2 / (0.9 * 0.1)
+    model.spread.fill_(SPREADS[int(np.argmax(score))])
+
+
+@torch.inference_mode()
+def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> Array:
+    """Return where in their predictive distributions (0..1) the targeted numbers lie."""
+    uniforms = shared_uniforms(N_CALIBRATION_DRAWS, model.n_components)
+    within = np.random.default_rng(0)
+    positions = []
+    for chunk in _chunks(model, cells):
+        wide = chunk.widened(spread)
+        probs = _mean_probs(model, wide, uniforms)
+        scored = _padded(target[chunk.rows])
+        for kind, part in zip(model.table_kinds, probs, strict=True):
+            if isinstance(kind, Numeric):
+                atoms = kind.bins(chunk.values[:, kind.columns])[..., None]
+                below = (part.cumsum(-1) - part).gather(-1, atoms)
+                mass = part.gather(-1, atoms)
+                chosen = scored[:, kind.columns.cpu()]
+                start, share = (x[..., 0].cpu()[chosen].numpy() for x in (below, mass))
+                positions.append(start + within.random(len(share)) * share)
+    return np.concatenate(positions) if positions else np.empty(0)
+
+
 def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
     """Return importance-sampled log p(visible cells | c) in the kinds' units, of shape (n,)."""
     result = np.empty(len(cells.values))
@@ -97,7 +152,7 @@ def decode_latents(
     """Return numbers for all cells at given latents, of shape (n, d), float64."""
 
     def probs(chunk: _Chunk) -> Tensor:
-        return _probs(model, _padded(z[chunk.rows]).to(chunk.c.device), chunk.c)
+        return _flat(_probs(model, _padded(z[chunk.rows]).to(chunk.c.device), chunk))
 
     return _decode(model, codecs, cells, probs, decoder)
 
@@ -112,11 +167,7 @@ def impute_point(
     uniforms = shared_uniforms(n_draws, model.n_components)
 
     def probs(chunk: _Chunk) -> Tensor:
-        total = torch.zeros((), device=chunk.c.device)
-        for u in uniforms.to(chunk.c.device):
-            z = _posterior_draw(model, chunk, u.expand(CHUNK, -1))
-            total = total + _probs(model, z, chunk.c)
-        return total / n_draws
+        return _flat(_mean_probs(model, chunk, uniforms))
 
     return _decode(model, codecs, cells, probs, decoder)
 
@@ -135,7 +186,8 @@ def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: 
 
     def probs(chunk: _Chunk) -> Tensor:
         u = _padded(noise.latent(chunk.rows, model.n_components + 1)).to(chunk.c.device)
-        return _probs(model, _posterior_draw(model, chunk, u), chunk.c)
+        wide = chunk.widened(model.spread)
+        return _flat(_probs(model, _posterior_draw(model, wide, u), wide))
 
     return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
 
@@ -164,7 +216,7 @@ def sample_exactly(
         z = _prior_draw(model.prior(chunk.c), u[:, :-1])
         if not chunk.hidden.all():
             z = torch.where(chunk.hidden, z, _resample(model, chunk, even.to(u.device), u))
-        return _probs(model, z, chunk.c)
+        return _flat(_probs(model, z, chunk))
 
     return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
 
@@ -231,8 +283,23 @@ def _normal(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
 
 
-def _probs(model: TableCVAE, z: Tensor, c: Tensor) -> Tensor:
-    return torch.cat([p.flatten(1) for p in model.likelihood(z, c).probs()], dim=1)
+def _probs(model: TableCVAE, z: Tensor, chunk: _Chunk) -> list[Tensor]:
+    """Return each kind's (CHUNK, m, n_atoms) probabilities at one z per row."""
+    return model.likelihood(z, chunk.c).probs(chunk.spread)
+
+
+def _mean_probs(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> list[Tensor]:
+    """Return each kind's probabilities, averaged over draws of z whose noise all rows share."""
+    total: list[Tensor] = []
+    for u in uniforms.to(chunk.c.device):
+        z = _posterior_draw(model, chunk, u.expand(CHUNK, -1))
+        probs = _probs(model, z, chunk)
+        total = [a + b for a, b in zip(total, probs, strict=True)] if total else probs
+    return [part / len(uniforms) for part in total]
+
+
+def _flat(probs: list[Tensor]) -> Tensor:
+    return torch.cat([part.flatten(1) for part in probs], dim=1)
 
 
 # --------------------------------------------------------------------------------------

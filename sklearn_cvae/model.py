@@ -14,12 +14,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
-from sklearn_cvae.columns import KINDS, LOG_2PI, Codec, Kind
+from sklearn_cvae.columns import KINDS, LOG_2PI, Codec, Kind, Numeric
+from sklearn_cvae.factors import FactorAnalysis, FactorPosterior
 from sklearn_cvae.networks import CONDITIONING, Linear
-from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
+from sklearn_cvae.objectives import drop_conditions, hide_cells, negative_bound
 
 ALL_HIDDEN_SHARE = 0.15
+MAX_FACTORS = 16
 
 
 class DiagonalNormal(Distribution):
@@ -47,6 +50,77 @@ class DiagonalNormal(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         standardised = (value - self.loc) * torch.exp(-self.log_scale)
         return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1)
+
+
+class LatentNormal(Distribution):
+    r"""A normal whose first k coordinates correlate as the factors of a linear model do.
+
+    .. math:: z_{1..k} = \mu + R^{-T} \mathrm{diag}(\sigma) \epsilon, \quad
+        z_{k+1..} = \mu + \mathrm{diag}(\sigma) \epsilon
+
+    R R^T is the precision of the factors given the cells that are seen; with sigma = 1 this is
+    their exact posterior.
+
+    Parameters
+    ----------
+    loc, log_scale : Tensor of shape (n, n_components)
+    factors : FactorPosterior
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, loc: Tensor, log_scale: Tensor, factors: FactorPosterior) -> None:
+        self.loc, self.log_scale = loc, log_scale
+        self.factors = factors
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Map standard normal noise to draws."""
+        return self.loc + self._coloured(self.log_scale.exp() * noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        standardised = self._whitened(value - self.loc) * torch.exp(-self.log_scale)
+        return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1) + self._log_root()
+
+    def halves(self) -> tuple[LatentNormal, LatentNormal]:
+        """Return the distributions of the first and of the second half of the rows."""
+        loc, log_scale = self.loc.chunk(2), self.log_scale.chunk(2)
+        factors = [
+            FactorPosterior(*part) for part in zip(*(t.chunk(2) for t in self.factors), strict=True)
+        ]
+        return tuple(map(LatentNormal, loc, log_scale, factors))  # type: ignore[return-value]
+
+    def widened(self, factor: float | Tensor) -> LatentNormal:
+        """Return the same normal with its standard deviations multiplied."""
+        log_factor = torch.as_tensor(factor, device=self.loc.device).log()
+        return LatentNormal(self.loc, self.log_scale + log_factor, self.factors)
+
+    def kl(self, other: LatentNormal) -> Tensor:
+        """Return KL(self || other) of each row."""
+        k = self.factors.root.shape[-1]
+        shift = other._whitened(self.loc - other.loc)
+        ratio = (other.factors.root.mT @ self.factors.inverse.mT) ** 2
+        scale, other_scale = torch.exp(2 * self.log_scale), torch.exp(-2 * other.log_scale)
+        spread = torch.cat([(ratio @ scale[:, :k, None])[:, :, 0], scale[:, k:]], dim=1)
+        terms = other.log_scale - self.log_scale + 0.5 * ((spread + shift**2) * other_scale - 1)
+        return terms.sum(-1) + self._log_root() - other._log_root()
+
+    def _log_root(self) -> Tensor:
+        return self.factors.root.diagonal(dim1=1, dim2=2).log().sum(-1)
+
+    def _coloured(self, x: Tensor) -> Tensor:
+        return self._transformed(self.factors.inverse.mT, x)
+
+    def _whitened(self, x: Tensor) -> Tensor:
+        return self._transformed(self.factors.root.mT, x)
+
+    def _transformed(self, matrix: Tensor, x: Tensor) -> Tensor:
+        k = matrix.shape[-1]
+        return torch.cat([(matrix @ x[:, :k, None])[:, :, 0], x[:, k:]], dim=1)
 
 
 class NormalMixture(Distribution):
@@ -174,9 +248,10 @@ class TableDistribution(Distribution):
         columns = torch.cat([kind.columns for kind in self.kinds])
         return torch.cat(parts, dim=1)[:, torch.argsort(columns)]
 
-    def probs(self) -> list[Tensor]:
-        """Return each kind's (n, m, n_atoms) probabilities of its atoms."""
-        return [kind.probs(params) for kind, params in zip(self.kinds, self.params, strict=True)]
+    def probs(self, spread: float | Tensor = 1.0) -> list[Tensor]:
+        """Return each kind's (n, m, n_atoms) probabilities of its atoms, numbers' widened."""
+        kinds = zip(self.kinds, self.params, strict=True)
+        return [kind.probs(params, spread) for kind, params in kinds]
 
 
 class TableCVAE(nn.Module):
@@ -209,6 +284,9 @@ class TableCVAE(nn.Module):
     is_condition: Tensor
     noise_scale: Tensor
     condition_inputs: Tensor
+    feature_owner: Tensor
+    mean_params: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -243,9 +321,17 @@ class TableCVAE(nn.Module):
         n_params = sum(kind.n_params for kind in self.table_kinds)
         mlp = (hidden_layer_sizes, activation, dropout, generator)
         block = CONDITIONING[conditioning]
-        self.encoder = block(len(owner), len(where), 2 * n_components, *mlp)
+        feature_owner = [k.columns.repeat_interleave(k.n_features) for k in self.table_kinds]
+        self.register_buffer("feature_owner", torch.cat(feature_owner), persistent=False)
+        k = min(MAX_FACTORS, n_components, len(self.feature_owner))
+        self.factors = FactorAnalysis(len(self.feature_owner), k)
+        self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
+        self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
+        self.encoder = block(len(owner) + 2 * k, len(where), 2 * n_components, *mlp)
         self.decoder = block(n_components, len(where), n_params, *mlp)
         self.prior_net = PRIORS[prior](n_components, len(where), generator)
+        # How much wider than the network says held-out cells lie; see `inference.calibrate`.
+        self.register_buffer("spread", torch.ones(()))
 
     def inputs(self, values: Tensor) -> list[Tensor]:
         """Return each kind's (n, m, n_inputs) network inputs of its cells."""
@@ -257,10 +343,49 @@ class TableCVAE(nn.Module):
             return inputs[0].new_zeros((len(given), 0))
         return self._masked(inputs, given)[:, self.condition_inputs]
 
-    def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
-        """Return q(z | visible cells, c)."""
-        loc, log_scale = self.encoder(self._masked(inputs, visible), c).chunk(2, dim=1)
-        return DiagonalNormal(loc, log_scale.clamp(-8, 3))
+    def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> LatentNormal:
+        """Return q(z | visible cells, c): the linear model's posterior, corrected by a network."""
+        shown = visible[:, self.feature_owner].to(inputs[0].dtype)
+        factors = self.factors(self._features(inputs), shown)
+        spread = factors.inverse.square().sum(dim=1).log() / 2
+        seen = torch.cat([self._masked(inputs, visible), factors.loc, spread], dim=1)
+        shift, log_scale = self.encoder(seen, c).chunk(2, dim=1)
+        loc = shift + F.pad(factors.loc, (0, self.n_components - factors.loc.shape[1]))
+        return LatentNormal(loc, log_scale.clamp(-8, 3), factors)
+
+    def _posteriors(
+        self, inputs: list[Tensor], modelled: Tensor, visible: Tensor, c: Tensor
+    ) -> tuple[LatentNormal, LatentNormal]:
+        """Return q(z | modelled cells, c) and q(z | visible cells, c) from one call."""
+        both = self.posterior(
+            [cells.repeat(2, 1, 1) for cells in inputs],
+            torch.cat([modelled, visible]),
+            c.repeat(2, 1),
+        )
+        return both.halves()
+
+    def _features(self, inputs: list[Tensor]) -> Tensor:
+        """Return the (n, n_features) inputs that a linear model can use."""
+        kinds = zip(self.table_kinds, inputs, strict=True)
+        return torch.cat([cells[..., : kind.n_features].flatten(1) for kind, cells in kinds], dim=1)
+
+    @torch.no_grad()
+    def start_from_factors(self, values: Tensor, observed: Tensor) -> None:
+        """Fit the factors to some rows, and let the decoder's means start from them."""
+        factors = self.factors
+        features = self._features(self.inputs(values))
+        factors.fit(features, observed[:, self.feature_owner])
+        at_feature = at_mean = 0
+        for kind in self.table_kinds:
+            if isinstance(kind, Numeric):
+                rows = slice(at_feature, at_feature + kind.n_columns)
+                means = slice(at_mean, at_mean + kind.n_columns)
+                scale = factors.scale[rows]
+                self.linear.weight[means] = factors.loadings[rows] * scale[:, None]
+                self.linear.bias[means] = factors.mean[rows]
+                kind.log_sigma.copy_((factors.noise[rows].sqrt() * scale).log())
+                at_mean += kind.n_columns
+            at_feature += kind.n_columns * kind.n_features
 
     def _masked(self, inputs: list[Tensor], mask: Tensor) -> Tensor:
         """Return (n, w) inputs, zero where masked, each cell's with its mask beside it."""
@@ -278,7 +403,9 @@ class TableCVAE(nn.Module):
 
     def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
         """Return p(x | z, c)."""
-        return TableDistribution(self.table_kinds, self.decoder(z, c), self.n_columns)
+        means = self.linear(z[:, : self.factors.n_factors])
+        params = self.decoder(z, c).index_add(1, self.mean_params, means)
+        return TableDistribution(self.table_kinds, params, self.n_columns)
 
     @property
     def table_kinds(self) -> list[Kind]:
@@ -321,12 +448,11 @@ class TableCVAE(nn.Module):
         jitter = torch.randn(values.shape, generator=generator, device=values.device)
         inputs = self.inputs(values + self.noise_scale * jitter)
         c = self.condition(inputs, given)
-        full = self.posterior(inputs, modelled, c)
-        partial = self.posterior(inputs, visible, c)
+        full, partial = self._posteriors(inputs, modelled, visible, c)
         noise = torch.randn(full.loc.shape, generator=generator, device=values.device)
         z = full.draw(noise)
         log_likelihood = (self.likelihood(z, c).surrogate(values) * modelled).sum(1)
-        kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
+        kl_partial = full.kl(partial)
         prior = self.prior(c)
         kl_prior = full.log_prob(z) - prior.log_prob(z)
         # Rows with visible cells teach the prior where latents lie, without being drawn to it:
@@ -335,6 +461,18 @@ class TableCVAE(nn.Module):
         kl_partial = kl_partial - (fit_of_prior - fit_of_prior.detach())
         kl = torch.where(all_hidden, kl_prior, kl_partial)
         return negative_bound(log_likelihood, kl, beta) / self.n_columns
+
+
+def _mean_params(kinds: Sequence[Kind]) -> Tensor:
+    """Return the positions, among all network outputs, of the means of numeric columns."""
+    positions, start = [torch.empty(0, dtype=torch.long)], 0
+    for kind in kinds:
+        if isinstance(kind, Numeric):
+            positions.append(
+                start + torch.arange(0, kind.n_params, kind.n_params // kind.n_columns)
+            )
+        start += kind.n_params
+    return torch.cat(positions)
 
 
 def group_columns(codecs: Sequence[Codec], likelihoods: Sequence[str]) -> list[Kind]:

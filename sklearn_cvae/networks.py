@@ -110,7 +110,7 @@ class ResidualMLP(nn.Module):
         self.hidden = nn.ModuleList(Linear(a, b, generator) for a, b in pairwise(widths))
         seed = int(torch.randint(2**31, (1,), generator=generator))
         self.dropout = Dropout(dropout, seed)
-        self.out = Linear(widths[-1], n_out, generator)
+        self.out = Linear(widths[-1], n_out, generator, scale=0.0)
 
     def forward(self, x: Tensor, films: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
         """Map (n, n_in) to (n, n_out); `films` are the scale and shift of each hidden layer."""

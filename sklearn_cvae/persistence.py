@@ -25,7 +25,8 @@ from safetensors.numpy import save as save_arrays
 
 from sklearn_cvae._version import __version__
 from sklearn_cvae.columns import Codec, LevelCodec, NumericCodec
-from sklearn_cvae.estimator import ConditionalVAE, CVAEImputer
+from sklearn_cvae.estimator import ConditionalVAE
+from sklearn_cvae.imputer import CVAEImputer
 from sklearn_cvae.table import Column, Schema, TableCodec, is_frame
 
 Array = NDArray[Any]

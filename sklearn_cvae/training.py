@@ -23,10 +23,14 @@ from sklearn_cvae.objectives import warm_up
 
 Array = NDArray[Any]
 
+MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 600
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
 KL_WARM_UP_SHARE = 0.2
 VALIDATION_SEED = 0
+HELD_OUT_SHARE = 0.025
+MAX_HELD_OUT_CELLS = 500
+MIN_ROWS_TO_HOLD_OUT_OF = 100
 
 
 class Batch(NamedTuple):
@@ -60,22 +64,25 @@ class TableDataset(Dataset[Batch]):
 
     @classmethod
     def split(
-        cls, values: Array, weight: Array, order: Array, n_held_out: int, device: str
+        cls,
+        values: Array,
+        observed: Array,
+        weight: Array,
+        order: Array,
+        n_held_out: int,
+        device: str,
     ) -> tuple[Self, Self | None]:
         """Return the training rows, and the first of `order` as held-out rows or None.
 
         Parameters
         ----------
         values : ndarray of shape (n, d), float32
-            NaN where missing; overwritten with zeros there.
+        observed : ndarray of shape (n, d), bool
         weight : ndarray of shape (n,), float32
         order : ndarray of shape (n,), int
         n_held_out : int
         device : str
         """
-        missing = np.isnan(values)
-        np.copyto(values, 0, where=missing)
-        observed = np.logical_not(missing, out=missing)
         table = [torch.from_numpy(part).to(device) for part in (values, observed, weight)]
         rows = torch.from_numpy(order).to(device)
         held_out = cls(Batch(*table), rows[:n_held_out]) if n_held_out else None
@@ -117,6 +124,31 @@ class SlicingIterator:
         order = order.to(self.dataset.rows.device)
         for start in range(0, n, self.batch_size):
             yield self.dataset[order[start : start + self.batch_size]], None
+
+
+def held_out_cells(observed: Array, rows: Array, rng: np.random.RandomState) -> Array:
+    """Choose the cells that training does not see, by which draws are calibrated.
+
+    Parameters
+    ----------
+    observed : ndarray of shape (n, d), bool
+        Cells that may be chosen.
+    rows : ndarray of int
+        Rows that are held out anyway; if there are none, few cells of all rows are chosen.
+    rng : RandomState
+
+    Returns
+    -------
+    held_out : ndarray of shape (n, d), bool
+    """
+    held_out = np.zeros(observed.shape, dtype=bool)
+    if len(rows):
+        some = rows[:MAX_HELD_OUT_CELLS]
+        held_out[some] = rng.random_sample((len(some), observed.shape[1])) < 0.3
+    elif len(observed) >= MIN_ROWS_TO_HOLD_OUT_OF:
+        share = min(HELD_OUT_SHARE, MAX_HELD_OUT_CELLS / max(observed.sum(), 1))
+        held_out = rng.random_sample(observed.shape) < share
+    return held_out & observed
 
 
 class StopTraining(Exception):
@@ -161,10 +193,14 @@ class CVAENet(NeuralNet):
         self.seed = seed
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> CVAENet:
-        matrices, others = split_parameters(self.module_)
+        matrices, outputs, others = split_parameters(self.module_)
         decay = self.alpha
+        groups: list[dict[str, Any]] = [
+            {"params": outputs, "weight_decay": decay},
+            {"params": others},
+        ]
         self.optimizer_: Any = torch.optim.AdamW(
-            others, lr=self.lr, betas=(0.9, 0.99), weight_decay=decay
+            groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0
         )
         self._optimizers_in_use: list[torch.optim.Optimizer] = [self.optimizer_]
         if matrices:
@@ -172,8 +208,9 @@ class CVAENet(NeuralNet):
                 matrices, lr=self.lr * MUON_RATIO, weight_decay=decay
             )
             self._optimizers_in_use.append(self.muon_)
-        groups = [g for o in self._optimizers_in_use for g in o.param_groups]
-        self._base_rates = [(group, group["lr"]) for group in groups]
+        self._base_rates = [
+            (group, group["lr"]) for o in self._optimizers_in_use for group in o.param_groups
+        ]
         self._step = 0
         return self
 
@@ -250,14 +287,15 @@ def _weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
     return (losses * weight).sum() / weight.sum().clamp(min=1e-12)
 
 
-def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Separate the weight matrices of hidden layers, which suit Muon, from the rest."""
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+def split_parameters(
+    module: nn.Module,
+) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """Separate the weights of hidden layers, which suit Muon, those of output layers, the rest."""
+    groups: tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]] = ([], [], [])
     for name, parameter in module.named_parameters():
         hidden = ".hidden." in name and name.endswith("weight") and parameter.ndim == 2
-        (matrices if hidden else others).append(parameter)
-    return matrices, others
+        groups[0 if hidden else 1 if name.endswith(".out.weight") else 2].append(parameter)
+    return groups
 
 
 class NaNGuard(Callback):
@@ -408,6 +446,17 @@ def trained_net(module: nn.Module, device: str) -> CVAENet:
     net.initialize()
     net.drop_training_state()
     return net
+
+
+def auto_batch_size(n_rows: int) -> int:
+    """Powers of two from 32 to 512, so that small tables still get enough steps per epoch."""
+    return int(np.clip(2 ** round(np.log2(max(n_rows / 12, 1))), 32, 512))
+
+
+def auto_epochs(n_rows: int, steps_per_epoch: int) -> int:
+    """150 epochs; fewer for tables under 2,000 rows, which are learned by heart, yet 600 steps."""
+    in_proportion = MAX_EPOCHS * n_rows / ROWS_FOR_MAX_EPOCHS
+    return min(MAX_EPOCHS, math.ceil(max(in_proportion, MIN_STEPS / steps_per_epoch)))
 
 
 def resolve_device(device: str) -> str:

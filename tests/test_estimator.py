@@ -416,7 +416,7 @@ def test_multiple_imputation_needs_draws(fitted, penguins):
 def test_a_row_without_any_cell_is_drawn_from_the_prior(linear_model, linear):
     nothing = pd.DataFrame({"group": [None], "x": [np.nan], "y": [np.nan]})
     filled = linear_model.impute(nothing)
-    assert abs(filled["x"].iloc[0] - linear["x"].mean()) < 0.4
+    assert abs(filled["x"].iloc[0] - linear["x"].mean()) < 0.5
     assert linear_model.score_samples(nothing)[0] == pytest.approx(0.0, abs=1e-6)
 
 

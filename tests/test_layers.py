@@ -13,24 +13,35 @@ ROOT = Path(sklearn_cvae.__file__).parent
 BOTTOM: set[str] = set()
 OURS = {
     "columns": BOTTOM,
+    "factors": BOTTOM,
     "networks": BOTTOM,
     "objectives": BOTTOM,
     "metrics": BOTTOM,
     "datasets": BOTTOM,
     "plotting": BOTTOM,
     "table": {"columns"},
-    "model": {"columns", "networks", "objectives"},
+    "model": {"columns", "factors", "networks", "objectives"},
     "training": {"objectives"},
     "inference": {"columns", "model", "objectives"},
-    "estimator": {"columns", "networks", "table", "model", "training", "inference"},
-    "persistence": {"_version", "columns", "table", "estimator"},
+    "validation": {"columns", "table"},
+    "estimator": {
+        "columns",
+        "networks",
+        "table",
+        "model",
+        "training",
+        "inference",
+        "validation",
+    },
+    "imputer": {"columns", "table", "validation", "estimator"},
+    "persistence": {"_version", "columns", "table", "estimator", "imputer"},
 }
 ONLY_IN = {
     "narwhals": {"table"},
     "pandas": {"table", "datasets", "metrics", "plotting", "persistence"},
     "skorch": {"training"},
     "matplotlib": {"plotting"},
-    "sklearn.base": {"estimator"},
+    "sklearn.base": {"estimator", "imputer", "validation"},
     "sklearn.callback": {"estimator"},
 }
 

@@ -6,13 +6,21 @@ import numpy as np
 import torch
 from conftest import small
 
-from sklearn_cvae.training import SlicingIterator, TableDataset, one_cycle
+from sklearn_cvae.training import (
+    SlicingIterator,
+    TableDataset,
+    auto_epochs,
+    held_out_cells,
+    one_cycle,
+)
 
 
 def dataset(n: int, n_held_out: int = 0):
     values = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
-    values[0, 0] = np.nan
-    return TableDataset.split(values, np.ones(n, np.float32), np.arange(n), n_held_out, "cpu")
+    observed = np.ones((n, 2), dtype=bool)
+    observed[0, 0] = False
+    weight, order = np.ones(n, np.float32), np.arange(n)
+    return TableDataset.split(values, observed, weight, order, n_held_out, "cpu")
 
 
 def test_batches_cover_every_row_once_in_a_new_order_each_epoch():
@@ -32,10 +40,15 @@ def test_held_out_rows_are_not_trained_on():
     assert data.table.values.data_ptr() == held_out.table.values.data_ptr()
 
 
-def test_missing_cells_become_zeros_and_a_mask():
-    data, _ = dataset(3)
-    assert data.table.observed.tolist() == [[False, True], [True, True], [True, True]]
-    assert data.table.values[0, 0] == 0
+def test_few_cells_are_held_out_for_calibration():
+    rng, observed = np.random.RandomState(0), np.ones((2000, 10), dtype=bool)
+    observed[:, 0] = False
+    held_out = held_out_cells(observed, np.empty(0, int), rng)
+    assert 400 < held_out.sum() < 600
+    assert not held_out[:, 0].any()
+    assert not held_out_cells(observed[:50], np.empty(0, int), rng).any()
+    rows = np.arange(100)
+    assert held_out_cells(observed, rows, rng).any(axis=1).nonzero()[0].max() < 100
 
 
 def test_schedule_rises_and_falls():
@@ -65,3 +78,12 @@ def test_one_pass_through_the_network_per_step(penguins):
     finally:
         type(table).forward = original
     assert len(calls) == 4
+
+
+def test_small_tables_are_trained_for_fewer_epochs():
+    assert [auto_epochs(n, steps) for n, steps in ((10, 1), (150, 5), (500, 8), (4000, 16))] == [
+        150,
+        120,
+        75,
+        150,
+    ]

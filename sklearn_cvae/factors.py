@@ -1,0 +1,139 @@
+r"""Factor analysis of a table with missing cells: the linear model that training starts from.
+
+.. math:: x = m + W z + \epsilon, \quad z \sim N(0, I), \quad \epsilon \sim N(0, \Psi)
+
+Given any of a row's cells, the posterior of z is known in closed form. The encoder starts from
+it and the decoder from W, so that what the networks learn is what a linear model cannot say.
+
+References
+----------
+Rubin, Thayer. EM algorithms for ML factor analysis. Psychometrika 1982.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+N_ITERATIONS = 40
+NOISE_FLOOR = 0.005
+
+
+class FactorPosterior(NamedTuple):
+    """Gaussian posteriors of the factors, N(loc, (root root^T)^-1).
+
+    Parameters
+    ----------
+    loc : Tensor of shape (n, n_factors)
+    root : Tensor of shape (n, n_factors, n_factors)
+        Lower triangular Cholesky factor of the precision.
+    inverse : Tensor of shape (n, n_factors, n_factors)
+        Inverse of `root`.
+    """
+
+    loc: Tensor
+    root: Tensor
+    inverse: Tensor
+
+
+class FactorAnalysis(nn.Module):
+    """Factor analysis with missing cells, estimated once by `fit` and then fixed.
+
+    Parameters
+    ----------
+    n_features, n_factors : int
+
+    Notes
+    -----
+    Before `fit` all loadings are zero, and the posterior is the prior whatever is seen.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    loadings: Tensor
+    noise: Tensor
+
+    def __init__(self, n_features: int, n_factors: int) -> None:
+        super().__init__()
+        self.n_factors = n_factors
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("loadings", torch.zeros(n_features, n_factors))
+        self.register_buffer("noise", torch.ones(n_features))
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, shown: Tensor) -> FactorPosterior:
+        """Return the posterior of the factors given the features that are shown.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+        shown : Tensor of shape (n, n_features)
+            1 where a feature is seen, else 0.
+        """
+        centred = (x - self.mean) / self.scale * shown
+        return _posterior(centred, shown, self.loadings, self.noise)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, shown: Tensor) -> None:
+        """Estimate by expectation-maximisation, in float64; `x` and `shown` as in `forward`."""
+        x, shown = x.double(), shown.double()
+        count = shown.sum(0).clamp(min=1)
+        mean = (x * shown).sum(0) / count
+        scale = (((x - mean) ** 2 * shown).sum(0) / count).sqrt()
+        scale = torch.where(scale > 1e-6, scale, 1.0)
+        x = (x - mean) / scale * shown
+        loadings, noise = _leading_components(x, self.n_factors), torch.full_like(mean, 0.5)
+        shift = torch.zeros_like(mean)
+        for _ in range(N_ITERATIONS):
+            loadings, noise, shift = _em_step(x, shown, loadings, noise, shift)
+        self.mean.copy_(mean + scale * shift)
+        self.scale.copy_(scale)
+        self.loadings.copy_(loadings @ _independent_axes(loadings, noise))
+        self.noise.copy_(noise)
+
+
+def _posterior(centred: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor) -> FactorPosterior:
+    k = loadings.shape[1]
+    eye = torch.eye(k, dtype=loadings.dtype, device=loadings.device)
+    weighted = loadings / noise[:, None]
+    outer = (weighted[:, :, None] * loadings[:, None, :]).flatten(1)
+    root = torch.linalg.cholesky(eye + (shown @ outer).unflatten(1, (k, k)))
+    inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)
+    loc = inverse.mT @ (inverse @ (centred @ weighted)[:, :, None])
+    return FactorPosterior(loc[:, :, 0], root, inverse)
+
+
+def _em_step(
+    x: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Update loadings, whose prior is N(0, 1), noise and mean by one step of the algorithm."""
+    k = loadings.shape[1]
+    loc, _, inverse = _posterior((x - shift) * shown, shown, loadings, noise)
+    z = torch.cat([loc, torch.ones_like(loc[:, :1])], dim=1)
+    second = z[:, :, None] * z[:, None, :]
+    second[:, :k, :k] += inverse.mT @ inverse
+    gram = (shown.T @ second.flatten(1)).unflatten(1, (k + 1, k + 1))
+    gram.diagonal(dim1=1, dim2=2)[:, :k] += noise[:, None]
+    gram[:, k, k] += 1e-6
+    cross = x.T @ z
+    solution = torch.linalg.solve(gram, cross)
+    # Each column's regression on the factors costs it k + 1 degrees of freedom.
+    freedom = (shown.sum(0) - k - 1).clamp(min=1)
+    residual = (x**2).sum(0) - (solution * cross).sum(1)
+    return solution[:, :k], (residual / freedom).clamp(min=NOISE_FLOOR, max=1.0), solution[:, k]
+
+
+def _leading_components(x: Tensor, k: int) -> Tensor:
+    _, s, axes = torch.linalg.svd(x / len(x) ** 0.5, full_matrices=False)
+    loadings = x.new_zeros((x.shape[1], k))
+    loadings[:, : len(s[:k])] = axes[:k].T * s[:k]
+    return loadings
+
+
+def _independent_axes(loadings: Tensor, noise: Tensor) -> Tensor:
+    """Return the rotation after which a whole row's factors are independent a posteriori."""
+    weighted = loadings / noise.sqrt()[:, None]
+    return torch.linalg.eigh(weighted.T @ weighted)[1].flip(1)
