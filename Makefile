@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The benchmark's peers that need environments of their own, pinned for Python 3.11.
+PEERS := .venv-peers
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test lint demo slow clean
+.PHONY: test lint demo slow peers clean
 
 test: lint
 	$(BIN)/python -m pytest
@@ -28,5 +30,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $(STAMP)
 
+peers: $(foreach name,miceforest hyperimpute argn,$(PEERS)/$(name)/.installed)
+
+# torch first, with what it depends on; the rest is pinned in full.
+$(PEERS)/%/.installed: benchmarks/requirements/requirements-%.txt
+	$(PYTHON) -m venv --clear $(PEERS)/$*
+	grep '^torch==' $< | xargs -r $(PEERS)/$*/bin/python -m pip install --quiet
+	$(PEERS)/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(PEERS)

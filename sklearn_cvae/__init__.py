@@ -4,5 +4,6 @@ from sklearn_cvae._version import __version__
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.imputer import CVAEImputer
 from sklearn_cvae.persistence import load, save
+from sklearn_cvae.pooling import Pooled, pool
 
-__all__ = ["CVAEImputer", "ConditionalVAE", "__version__", "load", "save"]
+__all__ = ["CVAEImputer", "ConditionalVAE", "Pooled", "__version__", "load", "pool", "save"]

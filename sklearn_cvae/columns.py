@@ -84,6 +84,11 @@ class LevelCodec:
     mean = mode
     median = mode
 
+    def std(self, probs: Array) -> Array:
+        """Return the standard deviation of whether the likeliest level is right."""
+        right = probs.max(axis=1) / probs.sum(axis=1)
+        return np.sqrt(np.clip(right * (1 - right), 0, None))
+
     def quantile(self, probs: Array, q: Array) -> Array:
         return self._known(_locate(probs, q)[0])
 
@@ -216,6 +221,13 @@ class NumericCodec:
         # Summed row by row: a matrix product would round differently for other numbers of rows.
         mean = (probs * (self.means - self.knots[0])).sum(axis=1) + self.knots[0]
         return np.clip(mean, self.knots[0], self.knots[-1])
+
+    def std(self, probs: Array) -> Array:
+        """Return standard deviations, of values within the bins too."""
+        centred = self.means - self.knots[0]
+        mean = (probs * centred).sum(axis=1)
+        second = (probs * (centred**2 + self.widths**2 / 12)).sum(axis=1)
+        return np.sqrt(np.clip(second - mean**2, 0, None))
 
     def median(self, probs: Array) -> Array:
         return self.quantile(probs, np.full(len(probs), 0.5))

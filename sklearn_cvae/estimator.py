@@ -33,6 +33,7 @@ from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.table import (
     TableCodec,
     as_series,
+    compare_cells,
     is_frame,
     missing_cells,
     row_index,
@@ -85,6 +86,11 @@ class ConditionalVAE(
     condition_dropout : float in [0, 1], default=0.1
         Share of training rows that lose some or all of their conditions, which trains
         "unknown" as a value.
+    missing_mechanism : {"ignorable", "self_masking"}, default="ignorable"
+        Why cells are missing. "ignorable": for reasons that the observed cells tell, or none.
+        "self_masking": a value may hide itself, as high incomes do; p(missing | value) is then
+        learned with the model, by a logistic curve per number and a rate per level. It cannot be
+        told from the data which one holds; a wrong "self_masking" costs accuracy.
     handle_unknown : {"missing", "error"}, default="missing"
         What to do with a category that was not seen during fit: treat it as missing, with one
         warning that names it, or raise. Conditions of `sample` and `inverse_transform` always
@@ -198,6 +204,7 @@ class ConditionalVAE(
         "condition_features": [None, str, number_types.Integral, slice, callable, "array-like"],
         "condition_on_target": ["boolean"],
         "condition_dropout": [Interval(number_types.Real, 0, 1, closed="both")],
+        "missing_mechanism": [StrOptions({"ignorable", "self_masking"})],
         "handle_unknown": [StrOptions({"missing", "error"})],
         "categorical_features": [
             None,
@@ -241,6 +248,7 @@ class ConditionalVAE(
         condition_features: Any = None,
         condition_on_target: bool = False,
         condition_dropout: float = 0.1,
+        missing_mechanism: Literal["ignorable", "self_masking"] = "ignorable",
         handle_unknown: Literal["missing", "error"] = "missing",
         categorical_features: Any = "from_dtype",
         likelihoods: Any = "auto",
@@ -270,6 +278,7 @@ class ConditionalVAE(
         self.condition_features = condition_features
         self.condition_on_target = condition_on_target
         self.condition_dropout = condition_dropout
+        self.missing_mechanism = missing_mechanism
         self.handle_unknown = handle_unknown
         self.categorical_features = categorical_features
         self.likelihoods = likelihoods
@@ -430,6 +439,7 @@ class ConditionalVAE(
         n_imputations: int = 1,
         strategy: str = "mean",
         random_state: Any = None,
+        return_std: bool = False,
     ) -> Any:
         """Fill missing cells; observed cells come back bit for bit.
 
@@ -444,28 +454,108 @@ class ConditionalVAE(
             get the most probable level, or a draw.
         random_state : int, RandomState instance or None, default=None
             Seed of the draws. A row's draws depend on the seed and the row alone.
+        return_std : bool, default=False
+            Whether to return each missing cell's standard deviation too.
 
         Returns
         -------
         X : DataFrame or ndarray, or a list of n_imputations of them
             Columns, order and index of X, dtypes of the training frame. A column that had no
             cell to learn from stays missing.
+        std : ndarray of shape (n_samples, n_features), only if `return_std`
+            In the column's units (seconds for times), calibrated on held-out cells; of a
+            category, of whether its likeliest level is right. 0 for observed cells, NaN for cells
+            that stay missing.
 
         Raises
         ------
         ValueError
             For an unknown strategy, or several imputations without `strategy="draw"`.
+
+        Examples
+        --------
+        >>> from sklearn_cvae import ConditionalVAE
+        >>> from sklearn_cvae.datasets import load_penguins
+        >>> penguins = load_penguins()
+        >>> cvae = ConditionalVAE(max_iter=5, random_state=0).fit(penguins)
+        >>> completed, std = cvae.impute(penguins, return_std=True)
+        >>> bool(((std > 0) == penguins.isna().to_numpy()).all())
+        True
+        >>> len(cvae.impute(penguins, n_imputations=3, strategy="draw", random_state=0))
+        3
         """
         check_strategy(strategy, n_imputations)
         X, numbers = self._read(X)
         missing = missing_cells(X)
+        rows = np.any(missing, axis=1)
         tables = [
             self._table.schema.fill(X, filled, missing & ~np.isnan(filled))
             for filled in self._imputed_numbers(
-                numbers, np.any(missing, axis=1), n_imputations, strategy, random_state
+                numbers, rows, n_imputations, strategy, random_state
             )
         ]
-        return tables if n_imputations > 1 else tables[0]
+        result = tables if n_imputations > 1 else tables[0]
+        return (result, self._std(numbers, rows, missing)) if return_std else result
+
+    def overimpute(
+        self, X: Any, share: float = 0.1, coverage: float = 0.9, random_state: Any = None
+    ) -> Any:
+        """Hide known cells, impute them, and set the truth beside estimate and interval.
+
+        A check of the model on the user's own table: of the numbers, about `coverage` should lie
+        within their intervals. Use rows that were not fitted for an honest answer.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+        share : float in (0, 1), default=0.1
+            Share of the known cells to hide, all at once; conditions are not hidden.
+        coverage : float in (0, 1), default=0.9
+            Probability of the central intervals.
+        random_state : int, RandomState instance or None, default=None
+            Seed of which cells are hidden.
+
+        Returns
+        -------
+        check : DataFrame of shape (n_hidden, 7)
+            A pandas frame with columns "row" (position in X), "column", "truth", "estimate",
+            "lower", "upper" and "covered". Categories have no interval; "covered" says whether
+            their estimate is right.
+
+        Raises
+        ------
+        ValueError
+            If `share` or `coverage` is not between 0 and 1, or no cell is known.
+
+        Examples
+        --------
+        >>> from sklearn_cvae import ConditionalVAE
+        >>> from sklearn_cvae.datasets import load_penguins
+        >>> penguins = load_penguins()
+        >>> cvae = ConditionalVAE(max_iter=5, random_state=0).fit(penguins)
+        >>> cvae.overimpute(penguins, random_state=0).columns.tolist()
+        ['row', 'column', 'truth', 'estimate', 'lower', 'upper', 'covered']
+        """
+        for name, value in (("share", share), ("coverage", coverage)):
+            if not 0 < value < 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value!r}.")
+        _, numbers = self._read(X)
+        known = ~np.isnan(numbers)
+        known[:, self._table.conditions] = False
+        hidden = known & (random_source(random_state).random_sample(numbers.shape) < share)
+        if not hidden.any():
+            raise ValueError(
+                f"No cell was hidden: {known.sum()} known cells that are not conditions at "
+                f"share={share}. Pass more rows, or a larger share."
+            )
+        rows = hidden.any(axis=1)
+        shown = np.where(hidden, np.nan, numbers)[rows]
+        tail = (1 - coverage) / 2
+        ends = [inference.quantile(tail), inference.quantile(1 - tail)]
+        estimate = self._point(shown, [inference.point("mean")], 1.0)
+        interval = self._point(shown, ends, self._module.spread)
+        parts = [numbers[rows], *estimate, *interval]
+        return compare_cells(self._table.columns, np.flatnonzero(rows), hidden[rows], parts)
 
     def score_samples(self, X: Any) -> Array:
         """Return log p(observed cells | conditions) of each row.
@@ -516,25 +606,44 @@ class ConditionalVAE(
         X = checked_table(self, X, reset=False)
         return X, self._table.read(X, strict=self.handle_unknown == "error")
 
+    def _point(self, numbers: Array, decoders: list[Any], spread: Any) -> list[Array]:
+        """Return numbers for all cells, one table for each decoder."""
+        cells = self._table.cells(self._table.encode(numbers))
+        with self._threads():
+            return inference.impute_point(
+                self._module, self._table.codecs, cells, decoders, self.n_draws, spread
+            )
+
+    def _std(self, numbers: Array, rows: Array, missing: Array) -> Array:
+        std = np.zeros(missing.shape)
+        if rows.any():
+            (of_rows,) = self._point(numbers[rows], [inference.point("std")], self._module.spread)
+            std[rows] = of_rows[:, : missing.shape[1]] * self._table.schema.seconds
+        return np.where(missing, std, 0.0)
+
     def _imputed_numbers(
         self, numbers: Array, rows: Array, n: int, strategy: str, random_state: Any
     ) -> list[Array]:
         """Return n times (n_samples, d) numbers; only `rows` are worked out, others are kept."""
-        table, module = self._table, self._module
-        cells = table.cells(table.encode(numbers[rows]))
-        args = (module, table.codecs, cells)
-        keys = inference.row_keys(cells) if strategy == "draw" else None
-        rng = random_source(random_state)
-        tables = []
-        for _ in range(n):
-            with self._threads():
-                if keys is None:
-                    filled = inference.impute_point(*args, inference.point(strategy), self.n_draws)
-                else:
-                    filled = inference.impute_draw(*args, inference.RowNoise(draw_seed(rng), keys))
-            tables.append(numbers.copy())
-            tables[-1][rows] = filled
+        some = numbers[rows]
+        if strategy == "draw":
+            drawn = self._drawn(some, n, random_state)
+        else:
+            drawn = self._point(some, [inference.point(strategy)], 1.0)
+        tables = [numbers.copy() for _ in drawn]
+        for table, filled in zip(tables, drawn, strict=True):
+            table[rows] = filled
         return tables
+
+    def _drawn(self, numbers: Array, n: int, random_state: Any) -> list[Array]:
+        cells = self._table.cells(self._table.encode(numbers))
+        keys, rng = inference.row_keys(cells), random_source(random_state)
+        noises = [inference.RowNoise(draw_seed(rng), keys) for _ in range(n)]
+        with self._threads():
+            return [
+                inference.impute_draw(self._module, self._table.codecs, cells, noise)
+                for noise in noises
+            ]
 
     def _target_series(self, y: Any, n: int) -> Any:
         if not self.condition_on_target:
@@ -581,6 +690,7 @@ class ConditionalVAE(
             dropout=self.dropout,
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,
+            self_masking=self.missing_mechanism == "self_masking",
             generator=generator,
         )
 
@@ -605,7 +715,9 @@ class ConditionalVAE(
         n_held_out = max(1, round(self.validation_fraction * n)) if stop and n > 1 else 0
         order = rng.permutation(n)
         cells = table.cells(values)
-        target = held_out_cells(cells.visible, order[:n_held_out], rng)
+        # A held-out cell would count as one that hid itself.
+        candidates = cells.visible & (self.missing_mechanism == "ignorable" or n_held_out > 0)
+        target = held_out_cells(candidates, order[:n_held_out], rng)
         observed = (cells.visible | cells.given) & ~target
         data, held_out = TableDataset.split(
             cells.values, observed, weight, order, n_held_out, device

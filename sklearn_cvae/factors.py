@@ -12,30 +12,11 @@ Rubin, Thayer. EM algorithms for ML factor analysis. Psychometrika 1982.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 N_ITERATIONS = 40
 NOISE_FLOOR = 0.005
-
-
-class FactorPosterior(NamedTuple):
-    """Gaussian posteriors of the factors, N(loc, (root root^T)^-1).
-
-    Parameters
-    ----------
-    loc : Tensor of shape (n, n_factors)
-    root : Tensor of shape (n, n_factors, n_factors)
-        Lower triangular Cholesky factor of the precision.
-    inverse : Tensor of shape (n, n_factors, n_factors)
-        Inverse of `root`.
-    """
-
-    loc: Tensor
-    root: Tensor
-    inverse: Tensor
 
 
 class FactorAnalysis(nn.Module):
@@ -64,17 +45,22 @@ class FactorAnalysis(nn.Module):
         self.register_buffer("noise", torch.ones(n_features))
 
     @torch.no_grad()
-    def forward(self, x: Tensor, shown: Tensor) -> FactorPosterior:
-        """Return the posterior of the factors given the features that are shown.
+    def forward(self, x: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of the factors given the features shown.
 
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
         shown : Tensor of shape (n, n_features)
             1 where a feature is seen, else 0.
+
+        Returns
+        -------
+        loc, log_scale : Tensor of shape (n, n_factors)
         """
         centred = (x - self.mean) / self.scale * shown
-        return _posterior(centred, shown, self.loadings, self.noise)
+        loc, root = _posterior(centred, shown, self.loadings, self.noise)
+        return loc, root.square().sum(dim=1).log() / 2
 
     @torch.no_grad()
     def fit(self, x: Tensor, shown: Tensor) -> None:
@@ -95,7 +81,10 @@ class FactorAnalysis(nn.Module):
         self.noise.copy_(noise)
 
 
-def _posterior(centred: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor) -> FactorPosterior:
+def _posterior(
+    centred: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return means (n, k), and matrices A (n, k, k) whose A^T A are the covariances."""
     k = loadings.shape[1]
     eye = torch.eye(k, dtype=loadings.dtype, device=loadings.device)
     weighted = loadings / noise[:, None]
@@ -103,7 +92,7 @@ def _posterior(centred: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor) 
     root = torch.linalg.cholesky(eye + (shown @ outer).unflatten(1, (k, k)))
     inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)
     loc = inverse.mT @ (inverse @ (centred @ weighted)[:, :, None])
-    return FactorPosterior(loc[:, :, 0], root, inverse)
+    return loc[:, :, 0], inverse
 
 
 def _em_step(
@@ -111,7 +100,7 @@ def _em_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Update loadings, whose prior is N(0, 1), noise and mean by one step of the algorithm."""
     k = loadings.shape[1]
-    loc, _, inverse = _posterior((x - shift) * shown, shown, loadings, noise)
+    loc, inverse = _posterior((x - shift) * shown, shown, loadings, noise)
     z = torch.cat([loc, torch.ones_like(loc[:, :1])], dim=1)
     second = z[:, :, None] * z[:, None, :]
     second[:, :k, :k] += inverse.mT @ inverse

@@ -18,7 +18,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from sklearn_cvae.columns import Cells, Codec, Numeric
-from sklearn_cvae.model import LatentNormal, TableCVAE
+from sklearn_cvae.model import DiagonalNormal, TableCVAE
 from sklearn_cvae.objectives import log_weights
 
 Array = NDArray[Any]
@@ -39,7 +39,7 @@ class _Chunk(NamedTuple):
     values: Tensor
     visible: Tensor
     c: Tensor
-    posterior: LatentNormal
+    posterior: DiagonalNormal
     spread: float | Tensor = 1.0
 
     @property
@@ -154,22 +154,43 @@ def decode_latents(
     def probs(chunk: _Chunk) -> Tensor:
         return _flat(_probs(model, _padded(z[chunk.rows]).to(chunk.c.device), chunk))
 
-    return _decode(model, codecs, cells, probs, decoder)
+    return _decode(model, codecs, cells, probs, [decoder])[0]
 
 
 def impute_point(
-    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, decoder: Decoder, n_draws: int
-) -> Array:
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    cells: Cells,
+    decoders: Sequence[Decoder],
+    n_draws: int,
+    spread: float | Tensor = 1.0,
+) -> list[Array]:
     """Return numbers for all cells from their distribution given the visible ones.
 
     The distribution is the average over `n_draws` draws of z whose noise all rows share.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    codecs : sequence of codec
+    cells : Cells
+    decoders : sequence of decoder
+        What to take from each cell's distribution.
+    n_draws : int
+    spread : float, default=1.0
+        How many times wider than the network says the distributions are taken to be.
+
+    Returns
+    -------
+    numbers : list of ndarray of shape (n, d), float64
+        One for each decoder.
     """
     uniforms = shared_uniforms(n_draws, model.n_components)
 
     def probs(chunk: _Chunk) -> Tensor:
-        return _flat(_mean_probs(model, chunk, uniforms))
+        return _flat(_if_missing(model, _mean_probs(model, chunk.widened(spread), uniforms)))
 
-    return _decode(model, codecs, cells, probs, decoder)
+    return _decode(model, codecs, cells, probs, decoders)
 
 
 def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise) -> Array:
@@ -187,9 +208,10 @@ def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: 
     def probs(chunk: _Chunk) -> Tensor:
         u = _padded(noise.latent(chunk.rows, model.n_components + 1)).to(chunk.c.device)
         wide = chunk.widened(model.spread)
-        return _flat(_probs(model, _posterior_draw(model, wide, u), wide))
+        drawn = _probs(model, _posterior_draw(model, wide, u), wide)
+        return _flat(_if_missing(model, drawn))
 
-    return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
+    return _decode(model, codecs, cells, probs, [partial(_draw_cells, noise)])[0]
 
 
 def sample_exactly(
@@ -218,7 +240,7 @@ def sample_exactly(
             z = torch.where(chunk.hidden, z, _resample(model, chunk, even.to(u.device), u))
         return _flat(_probs(model, z, chunk))
 
-    return _decode(model, codecs, cells, probs, partial(_draw_cells, noise))
+    return _decode(model, codecs, cells, probs, [partial(_draw_cells, noise)])[0]
 
 
 def _resample(model: TableCVAE, chunk: _Chunk, even: Tensor, u: Tensor) -> Tensor:
@@ -298,6 +320,13 @@ def _mean_probs(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> list[Tenso
     return [part / len(uniforms) for part in total]
 
 
+def _if_missing(model: TableCVAE, probs: list[Tensor]) -> list[Tensor]:
+    """Return probabilities given that the cells are missing, if the model says what that tells."""
+    if model.missingness is None:
+        return probs
+    return model.missingness.tilted(model.table_kinds, probs)
+
+
 def _flat(probs: list[Tensor]) -> Tensor:
     return torch.cat([part.flatten(1) for part in probs], dim=1)
 
@@ -312,17 +341,18 @@ def _decode(
     codecs: Sequence[Codec],
     cells: Cells,
     probs: Callable[[_Chunk], Tensor],
-    decoder: Decoder,
-) -> Array:
+    decoders: Sequence[Decoder],
+) -> list[Array]:
     """Turn each chunk's probabilities into numbers, so that memory does not grow with atoms."""
-    numbers = np.empty(cells.values.shape)
+    numbers = [np.empty(cells.values.shape) for _ in decoders]
     model.eval()
     with torch.inference_mode():
         for chunk in _chunks(model, cells):
             n = chunk.rows.stop - chunk.rows.start
             block = probs(chunk)[:n].cpu().numpy().astype(np.float64)
             for j, part in _columns(model, codecs, block):
-                numbers[chunk.rows, j] = decoder(codecs[j], part, j, chunk.rows)
+                for table, decoder in zip(numbers, decoders, strict=True):
+                    table[chunk.rows, j] = decoder(codecs[j], part, j, chunk.rows)
     return numbers
 
 
@@ -337,8 +367,17 @@ def _columns(
             start += kind.n_atoms
 
 
+def quantile(q: float) -> Decoder:
+    """Return the decoder of cells as quantiles of their distributions."""
+
+    def decode(codec: Codec, probs: Array, *_: Any) -> Array:
+        return codec.quantile(probs, np.full(len(probs), q))
+
+    return decode
+
+
 def point(statistic: str) -> Decoder:
-    """Return the decoder of cells as their "mean", "median" or "mode"."""
+    """Return the decoder of cells as their "mean", "median", "mode" or "std"."""
 
     def decode(codec: Codec, probs: Array, *_: Any) -> Array:
         numbers: Array = getattr(codec, statistic)(probs)

@@ -17,9 +17,10 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from sklearn_cvae.columns import KINDS, LOG_2PI, Codec, Kind, Numeric
-from sklearn_cvae.factors import FactorAnalysis, FactorPosterior
+from sklearn_cvae.factors import FactorAnalysis
+from sklearn_cvae.missingness import SelfMasking
 from sklearn_cvae.networks import CONDITIONING, Linear
-from sklearn_cvae.objectives import drop_conditions, hide_cells, negative_bound
+from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
 
 ALL_HIDDEN_SHARE = 0.15
 MAX_FACTORS = 16
@@ -47,80 +48,19 @@ class DiagonalNormal(Distribution):
         """Map standard normal noise to draws; `choice` is there for mixtures and unused."""
         return self.loc + self.log_scale.exp() * noise
 
+    def widened(self, factor: float | Tensor) -> DiagonalNormal:
+        """Return the same normal with its standard deviations multiplied."""
+        log_factor = torch.as_tensor(factor, device=self.loc.device).log()
+        return DiagonalNormal(self.loc, self.log_scale + log_factor)
+
+    def halves(self) -> tuple[DiagonalNormal, DiagonalNormal]:
+        """Return the distributions of the first and of the second half of the rows."""
+        first, second = map(DiagonalNormal, self.loc.chunk(2), self.log_scale.chunk(2))
+        return first, second
+
     def log_prob(self, value: Tensor) -> Tensor:
         standardised = (value - self.loc) * torch.exp(-self.log_scale)
         return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1)
-
-
-class LatentNormal(Distribution):
-    r"""A normal whose first k coordinates correlate as the factors of a linear model do.
-
-    .. math:: z_{1..k} = \mu + R^{-T} \mathrm{diag}(\sigma) \epsilon, \quad
-        z_{k+1..} = \mu + \mathrm{diag}(\sigma) \epsilon
-
-    R R^T is the precision of the factors given the cells that are seen; with sigma = 1 this is
-    their exact posterior.
-
-    Parameters
-    ----------
-    loc, log_scale : Tensor of shape (n, n_components)
-    factors : FactorPosterior
-    """
-
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, loc: Tensor, log_scale: Tensor, factors: FactorPosterior) -> None:
-        self.loc, self.log_scale = loc, log_scale
-        self.factors = factors
-        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    def draw(self, noise: Tensor) -> Tensor:
-        """Map standard normal noise to draws."""
-        return self.loc + self._coloured(self.log_scale.exp() * noise)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        standardised = self._whitened(value - self.loc) * torch.exp(-self.log_scale)
-        return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1) + self._log_root()
-
-    def halves(self) -> tuple[LatentNormal, LatentNormal]:
-        """Return the distributions of the first and of the second half of the rows."""
-        loc, log_scale = self.loc.chunk(2), self.log_scale.chunk(2)
-        factors = [
-            FactorPosterior(*part) for part in zip(*(t.chunk(2) for t in self.factors), strict=True)
-        ]
-        return tuple(map(LatentNormal, loc, log_scale, factors))  # type: ignore[return-value]
-
-    def widened(self, factor: float | Tensor) -> LatentNormal:
-        """Return the same normal with its standard deviations multiplied."""
-        log_factor = torch.as_tensor(factor, device=self.loc.device).log()
-        return LatentNormal(self.loc, self.log_scale + log_factor, self.factors)
-
-    def kl(self, other: LatentNormal) -> Tensor:
-        """Return KL(self || other) of each row."""
-        k = self.factors.root.shape[-1]
-        shift = other._whitened(self.loc - other.loc)
-        ratio = (other.factors.root.mT @ self.factors.inverse.mT) ** 2
-        scale, other_scale = torch.exp(2 * self.log_scale), torch.exp(-2 * other.log_scale)
-        spread = torch.cat([(ratio @ scale[:, :k, None])[:, :, 0], scale[:, k:]], dim=1)
-        terms = other.log_scale - self.log_scale + 0.5 * ((spread + shift**2) * other_scale - 1)
-        return terms.sum(-1) + self._log_root() - other._log_root()
-
-    def _log_root(self) -> Tensor:
-        return self.factors.root.diagonal(dim1=1, dim2=2).log().sum(-1)
-
-    def _coloured(self, x: Tensor) -> Tensor:
-        return self._transformed(self.factors.inverse.mT, x)
-
-    def _whitened(self, x: Tensor) -> Tensor:
-        return self._transformed(self.factors.root.mT, x)
-
-    def _transformed(self, matrix: Tensor, x: Tensor) -> Tensor:
-        k = matrix.shape[-1]
-        return torch.cat([(matrix @ x[:, :k, None])[:, :, 0], x[:, k:]], dim=1)
 
 
 class NormalMixture(Distribution):
@@ -277,6 +217,8 @@ class TableCVAE(nn.Module):
     input_noise : float
         Standard deviation of noise on the numeric scores that the encoder sees in training.
     condition_dropout : float
+    self_masking : bool
+        Whether to model that a cell's value decides if it is missing.
     generator : torch.Generator
         Source of the initial weights.
     """
@@ -302,6 +244,7 @@ class TableCVAE(nn.Module):
         dropout: float,
         input_noise: float,
         condition_dropout: float,
+        self_masking: bool,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -330,6 +273,7 @@ class TableCVAE(nn.Module):
         self.encoder = block(len(owner) + 2 * k, len(where), 2 * n_components, *mlp)
         self.decoder = block(n_components, len(where), n_params, *mlp)
         self.prior_net = PRIORS[prior](n_components, len(where), generator)
+        self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         # How much wider than the network says held-out cells lie; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
 
@@ -343,19 +287,19 @@ class TableCVAE(nn.Module):
             return inputs[0].new_zeros((len(given), 0))
         return self._masked(inputs, given)[:, self.condition_inputs]
 
-    def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> LatentNormal:
+    def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
         """Return q(z | visible cells, c): the linear model's posterior, corrected by a network."""
         shown = visible[:, self.feature_owner].to(inputs[0].dtype)
-        factors = self.factors(self._features(inputs), shown)
-        spread = factors.inverse.square().sum(dim=1).log() / 2
-        seen = torch.cat([self._masked(inputs, visible), factors.loc, spread], dim=1)
-        shift, log_scale = self.encoder(seen, c).chunk(2, dim=1)
-        loc = shift + F.pad(factors.loc, (0, self.n_components - factors.loc.shape[1]))
-        return LatentNormal(loc, log_scale.clamp(-8, 3), factors)
+        start = self.factors(self._features(inputs), shown)
+        seen = torch.cat([self._masked(inputs, visible), *start], dim=1)
+        loc, log_scale = self.encoder(seen, c).chunk(2, dim=1)
+        further = (0, self.n_components - self.factors.n_factors)
+        loc, log_scale = loc + F.pad(start[0], further), log_scale + F.pad(start[1], further)
+        return DiagonalNormal(loc, log_scale.clamp(-8, 3))
 
     def _posteriors(
         self, inputs: list[Tensor], modelled: Tensor, visible: Tensor, c: Tensor
-    ) -> tuple[LatentNormal, LatentNormal]:
+    ) -> tuple[DiagonalNormal, DiagonalNormal]:
         """Return q(z | modelled cells, c) and q(z | visible cells, c) from one call."""
         both = self.posterior(
             [cells.repeat(2, 1, 1) for cells in inputs],
@@ -451,8 +395,13 @@ class TableCVAE(nn.Module):
         full, partial = self._posteriors(inputs, modelled, visible, c)
         noise = torch.randn(full.loc.shape, generator=generator, device=values.device)
         z = full.draw(noise)
-        log_likelihood = (self.likelihood(z, c).surrogate(values) * modelled).sum(1)
-        kl_partial = full.kl(partial)
+        likelihood = self.likelihood(z, c)
+        log_likelihood = (likelihood.surrogate(values) * modelled).sum(1)
+        if self.missingness is not None:
+            log_likelihood = log_likelihood + self.missingness.log_prob(
+                self.table_kinds, values, likelihood.probs(), ~observed
+            )
+        kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
         prior = self.prior(c)
         kl_prior = full.log_prob(z) - prior.log_prob(z)
         # Rows with visible cells teach the prior where latents lie, without being drawn to it:

@@ -124,3 +124,49 @@ def _draw_marginal(ax: Any, real: pd.Series, drawn: pd.Series) -> None:
     ax.bar(place - 0.2, shares["real"], 0.4, alpha=0.5, label="real")
     ax.bar(place + 0.2, shares["drawn"], 0.4, fill=False, linewidth=1.5, label="drawn")
     ax.set_xticks(place, shares.index, rotation=30 if len(shares) > 3 else 0)
+
+
+class OverimputationDisplay:
+    """Truth against estimate and interval of known cells that were hidden.
+
+    Parameters
+    ----------
+    check : DataFrame
+        As `ConditionalVAE.overimpute` returns it.
+    column : Hashable
+        The column of numbers to show.
+
+    Raises
+    ------
+    ValueError
+        If the column has no intervals in `check`.
+    """
+
+    def __init__(self, check: pd.DataFrame, column: Any) -> None:
+        lines = check[check["column"] == column]
+        if lines["lower"].isna().all():
+            numbers = check.loc[check["lower"].notna(), "column"].unique().tolist()
+            raise ValueError(f"{column!r} has no intervals; columns that have: {numbers}.")
+        self.lines, self.column = lines, column
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw the intervals at their truths; the axes are kept in `ax_`, or a new figure's."""
+        from matplotlib.figure import Figure
+
+        ax = Figure(figsize=(5, 4.5), layout="constrained").subplots() if ax is None else ax
+        truth, estimate, lower, upper = (
+            self.lines[name].to_numpy(dtype=float)
+            for name in ("truth", "estimate", "lower", "upper")
+        )
+        covered = self.lines["covered"].to_numpy(dtype=bool)
+        colours = np.where(covered, "C0", "C3")
+        ax.scatter(truth, estimate, s=10, c=colours, zorder=3)
+        ax.vlines(truth, lower, upper, colors=colours, alpha=0.4, linewidth=1)
+        ax.axline((truth.mean(), truth.mean()), slope=1, color="0.5", linestyle="--")
+        ax.set(
+            xlabel=f"true {self.column}",
+            ylabel="imputed, with interval",
+            title=f"{covered.mean():.0%} of {len(truth)} hidden cells within",
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -104,6 +104,14 @@ class Column:
             return _from_ticks(self.template, self.name, ticks, missing)
         return _from_numbers(self.template, self.name, numbers, self.integer)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds per unit of a time column's numbers; 1 for other columns."""
+        if self.role != "time":
+            return 1.0
+        first, second = list(self.write(np.array([0.0, 1.0])))
+        return float((second - first).total_seconds())
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -138,6 +146,11 @@ class Schema:
     @property
     def names(self) -> list[Hashable]:
         return [column.name for column in self.columns]
+
+    @property
+    def seconds(self) -> Array:
+        """Seconds per unit of time columns, and 1 for others, of shape (d,)."""
+        return np.array([column.seconds for column in self.columns])
 
     def write(self, numbers: Array, index: Any = None) -> Any:
         """Return (n, d) numbers as a frame like the training frame, or as an array."""
@@ -345,6 +358,34 @@ class TableCodec:
     def write(self, numbers: Array, index: Any = None) -> Any:
         """Return numbers as a table like the training table, without the target."""
         return self.schema.write(numbers[:, : len(self.schema.columns)], index)
+
+
+def compare_cells(
+    columns: Sequence[Column], rows: Array, hidden: Mask, numbers: Sequence[Array]
+) -> pd.DataFrame:
+    """Return truth, estimate and interval of hidden cells, one line each, column by column.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    rows : ndarray of shape (n,)
+        What to call the rows.
+    hidden : ndarray of shape (n, d), bool
+    numbers : sequence of four ndarray of shape (n, d)
+        Truth, estimate, lower and upper end.
+    """
+    lines: list[tuple[Any, ...]] = []
+    for j, column in enumerate(columns):
+        at = np.flatnonzero(hidden[:, j])
+        truth, estimate, lower, upper = (table[at, j] for table in numbers)
+        covered = (lower <= truth) & (truth <= upper)
+        ends: list[Any] = [column.write(lower), column.write(upper)]
+        if column.role == "level":
+            covered, ends = truth == estimate, [[None] * len(at)] * 2
+        values = (column.write(truth), column.write(estimate), *ends)
+        lines += zip(rows[at], [column.name] * len(at), *values, covered, strict=True)
+    names = ["row", "column", "truth", "estimate", "lower", "upper", "covered"]
+    return pd.DataFrame(lines, columns=names)
 
 
 def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:

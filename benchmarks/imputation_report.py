@@ -1,0 +1,214 @@
+"""Tables and a picture of the recorded imputation benchmark.
+
+python -m benchmarks.imputation_report [imputation.csv]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+RESULTS = Path(__file__).parent / "results"
+OURS = ["ConditionalVAE", "ConditionalVAE, median"]
+CASE = ["table", "mechanism", "rate"]
+ERRORS = ["rmse", "mae", "accuracy"]
+COMPARED = [(OURS[0], "rmse"), (OURS[0], "mae"), (OURS[1], "mae"), (OURS[0], "accuracy")]
+PARTS = {"in": "in sample", "out": "out of sample"}
+TICKS = [0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10]
+PROTOCOL = """
+3,000 rows of each table (fewer where it has fewer), drawn by the seed. Cells are hidden in the
+whole table by `sklearn_cvae.datasets.hide_cells`; the first 70 % of the rows are the train part.
+Every method is fitted on the train part, and its hidden cells are the in-sample ones. Out of
+sample are those of the other rows, imputed by the model as it was fitted (hyperimpute cannot: it
+fits anew, to those rows alone). RMSE and MAE are over hidden numeric cells, pooled, in standard
+deviations of the train part's known cells; accuracy is over hidden categorical cells. At a rate
+of 30 %, draws of the train part are scored: CRPS over hidden numeric cells (standard deviations),
+the share of truths within the central 50 % and 90 % of the draws, and how well boosted trees tell
+rows of one completed table from true ones (AUC of unseen rows, 0.5 is the best; a method without
+draws shows its point imputation). IterativeImputer and MIWAE take numbers only and fill
+categories by the mode. Figures are means over seeds.
+"""
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return the results, averaged over seeds, with a column that names the case."""
+    results = pd.read_csv(path)
+    numbers = results.columns.difference(["table", "mechanism", "rate", "method", "part"])
+    means = results.groupby([*CASE, "method", "part"], sort=False)[list(numbers)].mean()
+    means = means.reset_index()
+    means["case"] = means["mechanism"] + "-" + (100 * means["rate"]).round().astype(int).astype(str)
+    return means
+
+
+def common(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
+    """Return the rows of these methods in the cases in which all of them are."""
+    rows = results[results["method"].isin(methods)]
+    n_methods = rows.groupby(CASE)["method"].transform("nunique")
+    return rows[n_methods == len(methods)]
+
+
+def spread_out(results: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Return one row per case and one column per method, without the cases lacking the score."""
+    wide = results.pivot_table(score, CASE, "method", sort=False)
+    return wide.dropna(how="any")
+
+
+def mean_ranks(results: pd.DataFrame) -> pd.DataFrame:
+    """Return each method's mean rank by each error; either of ours among the peers alone."""
+    columns = {}
+    for score in ERRORS:
+        signed = spread_out(results, score) * (-1 if score == "accuracy" else 1)
+        ranks = {}
+        for ours in [o for o in reversed(OURS) if o in signed] or [None]:
+            rivals = signed.drop(columns=[o for o in OURS if o in signed and o != ours])
+            ranks |= rivals.rank(axis=1).mean().to_dict()
+        columns[f"{score} ({len(signed)} cases)"] = ranks
+    return pd.DataFrame(columns).round(2).sort_values(next(iter(columns)))
+
+
+def groups(results: pd.DataFrame) -> list[list[str]]:
+    """Return the methods that were run in the most cases, and, where there are more, all."""
+    counts = results.groupby("method", sort=False)[CASE].apply(lambda c: len(c.drop_duplicates()))
+    most = list(counts.index[counts == counts.max()])
+    return [most] if len(most) == len(counts) else [most, list(counts.index)]
+
+
+def rank_sections(results: pd.DataFrame) -> list[str]:
+    """Return the tables of mean ranks."""
+    texts = ["## Mean ranks", f"{OURS[1]!r} is ranked among the peers in {OURS[0]!r}'s place."]
+    for methods in groups(results):
+        shared = common(results, methods)
+        for part, words in PARTS.items():
+            rows = shared[shared["part"] == part]
+            if len(rows):
+                title = f"### {len(methods)} methods, {words}"
+                texts += [title, mean_ranks(rows).to_markdown()]
+    return texts
+
+
+def ratio_sections(results: pd.DataFrame) -> list[str]:
+    """Return tables of our error over the best peer's, by table and case."""
+    texts = ["## Ratio to the best peer", "Below 1 is better; of accuracy, above 1."]
+    for part, words in PARTS.items():
+        rows = results[results["part"] == part]
+        for ours, score in COMPARED:
+            wide = rows.pivot_table(score, ["table", "case"], "method", sort=False)
+            if ours in wide and len(wide.columns.difference(OURS)):
+                texts += [f"### {score}, {ours}, {words}", ratios(wide, ours, score)]
+    return texts
+
+
+def ratios(wide: pd.DataFrame, ours: str, score: str) -> str:
+    """Return one table of ratios, with a geometric mean below it."""
+    rivals = wide.drop(columns=[name for name in OURS if name in wide])
+    best = rivals.max(axis=1) if score == "accuracy" else rivals.min(axis=1)
+    table = (wide[ours] / best).unstack("case", sort=False)
+    table.loc["geometric mean"] = np.exp(np.log(table).mean())
+    return table.round(3).to_markdown()
+
+
+def case_sections(results: pd.DataFrame) -> list[str]:
+    """Return one table of all errors per case and part."""
+    texts = ["## Every case", "RMSE / MAE / accuracy."]
+    for (case, part), rows in results.groupby(["case", "part"], sort=False):
+        cells = rows[ERRORS].map("{:.3f}".format).agg(" / ".join, axis=1)
+        wide = rows.assign(cell=cells).pivot(index="method", columns="table", values="cell")
+        order = [rows["method"].unique(), rows["table"].unique()]
+        text = wide.reindex(index=order[0], columns=order[1]).fillna("").T.to_markdown()
+        texts += [f"### {case}, {PARTS[part]}", text.replace(" / nan", "").replace("nan", "-")]
+    return texts
+
+
+def draw_section(results: pd.DataFrame) -> list[str]:
+    """Return the scores of draws, over the cases in which every drawing method was run."""
+    scored = results[results["two_sample_auc"].notna()]
+    texts = ["## Draws"]
+    drawing = scored[scored["crps"].notna()]
+    for rows, names in [
+        (drawing, ["crps", "coverage_50", "coverage_90", "two_sample_auc"]),
+        (scored, ["two_sample_auc"]),
+    ]:
+        for methods in groups(rows) if len(rows) else []:
+            shared = common(rows, methods)
+            n_cases = len(shared[CASE].drop_duplicates())
+            means = shared.groupby("method", sort=False)[names].mean().sort_values(names[0])
+            texts += [f"{len(methods)} methods, {n_cases} cases:", means.round(3).to_markdown()]
+    return texts
+
+
+def seconds_section(results: pd.DataFrame) -> list[str]:
+    """Return the seconds of each method, over all its cases."""
+    rows = results[results["part"] == "in"]
+    seconds = rows.groupby("method", sort=False).agg(
+        cases=("table", "size"),
+        fit=("fit_seconds", "sum"),
+        impute=("impute_seconds", "sum"),
+    )
+    seconds["per case"] = (seconds["fit"] + seconds["impute"]) / seconds["cases"]
+    return ["## Seconds", seconds.round(1).to_markdown()]
+
+
+def draw_picture(results: pd.DataFrame, path: Path) -> None:
+    """Dots of the in-sample RMSE over MissForest's, by table, at 30 % MCAR."""
+    rows = results[(results["case"] == "mcar-30") & (results["part"] == "in")]
+    wide = rows.pivot_table("rmse", "table", "method", sort=False)
+    if "MissForest" not in wide:
+        return
+    ratio = wide.div(wide["MissForest"], axis=0).iloc[::-1]
+    figure = Figure(figsize=(8, 1.5 + 0.35 * len(ratio)), layout="constrained")
+    axes = figure.subplots()
+    for i, method in enumerate(ratio):
+        marker = "D" if method in OURS else "o"
+        axes.plot(ratio[method], range(len(ratio)), marker, color=f"C{i}", alpha=0.8, label=method)
+    axes.axvline(1.0, color="0.7", zorder=0)
+    axes.set(yticks=range(len(ratio)), yticklabels=ratio.index, xscale="log")
+    low, high = axes.get_xlim()
+    axes.set_xticks([tick for tick in TICKS if low <= tick <= high])
+    axes.set_xlabel("RMSE / MissForest's (in sample, 30 % MCAR)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.grid(axis="y", color="0.92")
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def write_report(csv: Path, md: Path, png: Path) -> None:
+    """Write the tables and the picture of the results.
+
+    Parameters
+    ----------
+    csv : Path
+        What `imputation.py` recorded.
+    md, png : Path
+        Written. `published.md` beside md, where there is one, is included as it is.
+    """
+    results = read(csv)
+    sections = [
+        "# Imputation",
+        PROTOCOL.strip(),
+        *rank_sections(results),
+        *ratio_sections(results),
+        *draw_section(results),
+        *seconds_section(results),
+    ]
+    draw_picture(results, png)
+    if png.exists():
+        sections.insert(2, f"![RMSE relative to MissForest]({png.name})")
+    published = md.with_name("published.md")
+    if published.exists():
+        sections += ["## Published figures", published.read_text().strip()]
+    md.write_text("\n\n".join([*sections, *case_sections(results)]) + "\n")
+
+
+def main() -> None:
+    """Write the report beside the results."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS / "imputation.csv"
+    write_report(path, path.with_suffix(".md"), path.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

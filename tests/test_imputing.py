@@ -1,0 +1,168 @@
+"""What imputation says of its own uncertainty, and values that hide themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from conftest import small
+
+from sklearn_cvae import ConditionalVAE, CVAEImputer, load, save
+from sklearn_cvae.columns import NumericCodec
+from sklearn_cvae.plotting import OverimputationDisplay
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    """Three correlated numbers, one of them noise, with 30 % of the cells missing."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 1))
+    x = np.hstack([10 + 5 * z, z + 0.3 * rng.normal(size=(600, 1)), rng.normal(size=(600, 1))])
+    truth = pd.DataFrame(x, columns=["a", "b", "noise"])
+    return truth, truth.mask(rng.random(x.shape) < 0.3)
+
+
+@pytest.fixture(scope="module")
+def of_numbers(numbers):
+    return ConditionalVAE(hidden_layer_sizes=(64,), max_iter=40, random_state=0).fit(numbers[1])
+
+
+def test_std_is_the_size_of_the_errors(of_numbers, numbers):
+    truth, holes = numbers
+    completed, std = of_numbers.impute(holes, return_std=True)
+    missing = holes.isna().to_numpy()
+    assert (std[~missing] == 0).all()
+    errors = np.abs(completed - truth).to_numpy()[missing] / std[missing]
+    assert 0.8 < np.sqrt(np.mean(errors**2)) < 1.2
+    known_b = holes["a"].isna() & holes["b"].notna()
+    alone = holes["a"].isna() & holes["b"].isna()
+    assert std[known_b, 0].mean() < 0.6 * std[alone, 0].mean()
+
+
+def test_draws_cover_hidden_cells_as_often_as_they_say(of_numbers, numbers):
+    truth, holes = numbers
+    draws = of_numbers.impute(holes, n_imputations=19, strategy="draw", random_state=0)
+    missing = holes.isna().to_numpy()
+    ranks = (np.stack(draws) < truth.to_numpy())[:, missing].sum(axis=0)
+    assert 0.85 < np.mean((ranks > 0) & (ranks < 19)) < 0.95
+
+
+def test_std_of_levels_times_and_arrays():
+    rng = np.random.default_rng(0)
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 100, 300), "D")
+    frame = pd.DataFrame({"day": day, "level": rng.choice(["a", "b"], 300)})
+    frame.loc[:50, "day"] = pd.NaT
+    frame.loc[40:90, "level"] = None
+    model = small(max_iter=20).fit(frame)
+    _, std = model.impute(frame, return_std=True)
+    days = std[:51, 0] / 86_400
+    assert 20 < days.mean() < 45
+    assert 0.3 < std[60, 1] <= 0.5
+    _, std = model.impute(pl.from_pandas(frame), return_std=True)
+    assert std.shape == (300, 2)
+
+
+def test_std_of_a_column_that_stays_missing_is_nan():
+    X = np.c_[np.arange(20.0), np.full(20, np.nan)]
+    X[3, 0] = np.nan
+    _, std = small().fit(X).impute(X, return_std=True)
+    assert std[3, 0] > 0
+    assert np.isnan(std[:, 1]).all()
+
+
+def test_overimpute_sets_truth_beside_estimate_and_interval(fitted, penguins):
+    check = fitted.overimpute(penguins, share=0.2, random_state=0)
+    assert 0.8 < check["covered"][check["lower"].notna()].mean() <= 1
+    assert "species" not in set(check["column"])
+    for line in check.itertuples():
+        assert line.truth == penguins.iloc[line.row][line.column]
+    levels = check[check["column"] == "sex"]
+    assert (levels["covered"] == (levels["truth"] == levels["estimate"])).all()
+    again = fitted.overimpute(penguins, share=0.2, random_state=0)
+    pd.testing.assert_frame_equal(check, again)
+    wide = fitted.overimpute(penguins, share=0.2, coverage=0.99, random_state=0)
+    number = check["column"] == "body_mass_g"
+    assert (wide["lower"][number] <= check["lower"][number]).all()
+
+
+def test_overimpute_refuses_what_it_cannot_do(fitted, penguins):
+    with pytest.raises(ValueError, match="share must be between 0 and 1, got 2"):
+        fitted.overimpute(penguins, share=2)
+    with pytest.raises(ValueError, match="No cell was hidden"):
+        fitted.overimpute(penguins.iloc[:1].assign(bill_length_mm=np.nan), share=1e-9)
+
+
+def test_overimputation_display(fitted, penguins):
+    check = fitted.overimpute(penguins, share=0.2, random_state=0)
+    display = OverimputationDisplay(check, "body_mass_g").plot()
+    shown = display.ax_.collections[0].get_offsets()
+    assert len(shown) == (check["column"] == "body_mass_g").sum()
+    with pytest.raises(ValueError, match="'sex' has no intervals"):
+        OverimputationDisplay(check, "sex")
+
+
+def test_spread_is_learned_saved_and_used(of_numbers, numbers, tmp_path):
+    _, holes = numbers
+    assert 1 <= float(of_numbers.net_.module_.spread) < 3
+    save(of_numbers, tmp_path / "model")
+    restored = load(tmp_path / "model")
+    assert torch.equal(restored.net_.module_.spread, of_numbers.net_.module_.spread)
+    std = of_numbers.impute(holes, return_std=True)[1]
+    restored.net_.module_.spread.fill_(3.0)
+    assert restored.impute(holes, return_std=True)[1].sum() > 1.2 * std.sum()
+
+
+def test_std_of_codecs_by_hand():
+    codec = NumericCodec.fit(np.repeat([0.0, 1.0, 10.0], 20))
+    probs = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    assert codec.std(probs).tolist() == [0.5, 0.0]
+
+
+def hide_high_values(truth):
+    """Make values missing with a probability that rises with the value."""
+    z = (truth - truth.mean()) / truth.std()
+    p = 1 / (1 + np.exp(-(4 * z[["a", "b"]] - 1)))
+    hidden = np.random.default_rng(1).random(p.shape) < p
+    return truth.assign(**truth[["a", "b"]].mask(hidden))
+
+
+def test_self_masking_finds_values_that_hide_themselves(numbers):
+    truth, _ = numbers
+    holes = hide_high_values(truth)
+    missing = holes.isna()
+
+    def rmse(mechanism):
+        model = ConditionalVAE(
+            hidden_layer_sizes=(64,),
+            max_iter=60,
+            random_state=0,
+            missing_mechanism=mechanism,
+        ).fit(holes)
+        error = ((model.impute(holes) - truth) / truth.std()).to_numpy()[missing.to_numpy()]
+        return np.sqrt(np.mean(error**2)), model
+
+    ignorable, _ = rmse("ignorable")
+    modelled, model = rmse("self_masking")
+    assert modelled < 0.85 * ignorable
+    slopes = model.net_.module_.missingness.slopes[0][:, 0]
+    assert (slopes[:2] > 0.5).all()
+
+
+def test_self_masking_of_levels_and_after_saving(penguins, tmp_path):
+    model = small(missing_mechanism="self_masking", max_iter=2).fit(penguins)
+    save(model, tmp_path / "model")
+    expected = model.impute(penguins)
+    pd.testing.assert_frame_equal(load(tmp_path / "model").impute(penguins), expected)
+
+
+def test_the_imputer_fits_one_frame_and_imputes_another(numbers):
+    truth, holes = numbers
+    imputer = CVAEImputer(small(max_iter=20), min_value=9.0, max_value=[11.0, np.inf, np.inf])
+    imputer.fit(holes[:400])
+    other = truth[400:].mask(np.random.default_rng(3).random((200, 3)) < 0.5)
+    filled = imputer.transform(other)
+    assert not filled.isna().any().any()
+    assert filled.index.equals(other.index)
+    assert filled.loc[other["a"].isna(), "a"].between(9, 11).all()
