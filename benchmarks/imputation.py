@@ -191,7 +191,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=every, choices=every, metavar="NAME")
     parser.add_argument("--cases", nargs="+", default=CASES, metavar="MECHANISM-PERCENT")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=19, help="0: no scores of draws")
     parser.add_argument("--quick", action="store_true", help="a small run, to try it out")
     parser.add_argument("--output", type=Path, default=RESULTS)

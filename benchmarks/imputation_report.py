@@ -20,7 +20,7 @@ COMPARED = [(OURS[0], "rmse"), (OURS[0], "mae"), (OURS[1], "mae"), (OURS[0], "ac
 PARTS = {"in": "in sample", "out": "out of sample"}
 TICKS = [0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10]
 PROTOCOL = """
-3,000 rows of each table (fewer where it has fewer), drawn by the seed. Cells are hidden in the
+Up to 2,000 rows of each table, drawn by the seed. Cells are hidden in the
 whole table by `sklearn_cvae.datasets.hide_cells`; the first 70 % of the rows are the train part.
 Every method is fitted on the train part, and its hidden cells are the in-sample ones. Out of
 sample are those of the other rows, imputed by the model as it was fitted (hyperimpute cannot: it

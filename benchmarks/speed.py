@@ -120,7 +120,9 @@ def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float
     module, table = fitted.net_.module_, fitted._table
     values = table.encode(table.read(X))
     weight = np.ones(len(X), np.float32)
-    data, _ = TableDataset.split(values, weight, np.arange(len(X)), 0, "cpu")
+    observed = ~np.isnan(values)
+    values = np.nan_to_num(values)
+    data, _ = TableDataset.split(values, observed, weight, np.arange(len(X)), 0, "cpu")
     arrays = {name: part.numpy() for name, part in data.table._asdict().items()}
     shuffled = {"iterator_train": SlicingIterator, "iterator_train__generator": torch.Generator()}
     ours, bare, default = [], [], []

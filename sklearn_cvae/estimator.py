@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
 
 from sklearn_cvae import inference
 from sklearn_cvae.columns import Array, Cells
-from sklearn_cvae.model import PRIORS, TableCVAE
+from sklearn_cvae.model import PRIORS, TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.table import (
     TableCodec,
@@ -118,12 +118,12 @@ class ConditionalVAE(
     alpha : float, default=0.0
         Weight decay.
     batch_size : "auto" or int, default="auto"
-        Rows per optimiser step; "auto" is 512, less for tables under 4,000 rows.
+        Rows per optimiser step; "auto" is 512, less for tables under 2,000 rows.
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
         Epochs; "auto" is 150, and for tables under 2,000 rows fewer in proportion, but enough
-        for 600 optimiser steps.
+        for 500 optimiser steps.
     early_stopping : "auto" or bool, default="auto"
         Whether to hold out rows, stop when the likelihood of their hidden cells no longer
         improves, and keep the best weights. "auto" does so from 10,000 rows.
@@ -669,7 +669,8 @@ class ConditionalVAE(
             conditions=self.condition_features,
             likelihoods=self.likelihoods,
         )
-        module = self._new_module(table, torch.Generator().manual_seed(draw_seed(rng)))
+        generator = torch.Generator().manual_seed(draw_seed(rng))
+        module = self._new_module(table, usual_factors(len(values)), generator)
         some = table.cells(values[rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]])
         with self._threads():
             module.start_from_factors(
@@ -677,7 +678,9 @@ class ConditionalVAE(
             )
         return table, values, module
 
-    def _new_module(self, table: TableCodec, generator: torch.Generator) -> TableCVAE:
+    def _new_module(
+        self, table: TableCodec, n_factors: int, generator: torch.Generator
+    ) -> TableCVAE:
         return TableCVAE(
             table.codecs,
             table.likelihoods,
@@ -691,12 +694,14 @@ class ConditionalVAE(
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,
             self_masking=self.missing_mechanism == "self_masking",
+            n_factors=n_factors,
             generator=generator,
         )
 
     def _restore(self, table: TableCodec, weights: dict[str, torch.Tensor]) -> None:
         """Become fitted with a table and weights that were learned before."""
-        module = self._new_module(table, torch.Generator())
+        n_factors = weights["factors.loadings"].shape[1]
+        module = self._new_module(table, n_factors, torch.Generator())
         module.load_state_dict(weights)
         self._remember(table, trained_net(module, resolve_device(self.device)))
 

@@ -23,7 +23,7 @@ from sklearn_cvae.networks import CONDITIONING, Linear
 from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
 
 ALL_HIDDEN_SHARE = 0.15
-MAX_FACTORS = 16
+MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
 
 
 class DiagonalNormal(Distribution):
@@ -219,6 +219,9 @@ class TableCVAE(nn.Module):
     condition_dropout : float
     self_masking : bool
         Whether to model that a cell's value decides if it is missing.
+    n_factors : int
+        Factors of the linear model that training starts from; no more than there are components
+        or features.
     generator : torch.Generator
         Source of the initial weights.
     """
@@ -245,6 +248,7 @@ class TableCVAE(nn.Module):
         input_noise: float,
         condition_dropout: float,
         self_masking: bool,
+        n_factors: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -266,7 +270,7 @@ class TableCVAE(nn.Module):
         block = CONDITIONING[conditioning]
         feature_owner = [k.columns.repeat_interleave(k.n_features) for k in self.table_kinds]
         self.register_buffer("feature_owner", torch.cat(feature_owner), persistent=False)
-        k = min(MAX_FACTORS, n_components, len(self.feature_owner))
+        k = min(n_factors, n_components, len(self.feature_owner))
         self.factors = FactorAnalysis(len(self.feature_owner), k)
         self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
         self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
@@ -422,6 +426,17 @@ def _mean_params(kinds: Sequence[Kind]) -> Tensor:
             )
         start += kind.n_params
     return torch.cat(positions)
+
+
+def usual_factors(n_rows: int) -> int:
+    """Return how many factors a table of so many rows can bear.
+
+    Examples
+    --------
+    >>> [usual_factors(n) for n in (50, 500, 5000)]
+    [4, 15, 32]
+    """
+    return min(MAX_FACTORS, max(MIN_FACTORS, n_rows // ROWS_PER_FACTOR))
 
 
 def group_columns(codecs: Sequence[Codec], likelihoods: Sequence[str]) -> list[Kind]:
