@@ -62,8 +62,8 @@ def model_of(hidden: int, **params: object) -> ConditionalVAE:
 
 def bare_epoch(module: nn.Module, data: TableDataset, n_epochs: int) -> None:
     """The training loop as one would write it by hand."""
-    matrices, others = split_parameters(module)
-    adam = torch.optim.AdamW(others, lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    matrices, outputs, others = split_parameters(module)
+    adam = torch.optim.AdamW([*outputs, *others], lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.0)
     muon = torch.optim.Muon(matrices, lr=4.5e-3 * MUON_RATIO, weight_decay=0.0)
     generator = torch.Generator().manual_seed(0)
     values, observed, weight = data.table
@@ -148,7 +148,8 @@ def training_ratios(X: np.ndarray, hidden: int, repeats: int) -> dict[str, float
 def data_path_ratio(X: np.ndarray, repeats: int) -> dict[str, float]:
     """Time an epoch's batches without the network."""
     weight = np.ones(len(X), np.float32)
-    data, _ = TableDataset.split(X.copy(), weight, np.arange(len(X)), 0, "cpu")
+    table = np.nan_to_num(X), ~np.isnan(X), weight
+    data, _ = TableDataset.split(*table, np.arange(len(X)), 0, "cpu")
     arrays = {name: part.numpy() for name, part in data.table._asdict().items()}
     net = make_net(DefaultData, nn.Linear(1, 1), len(X), iterator_train__shuffle=True).initialize()
     default = net.get_iterator(net.get_dataset(arrays), training=True)
