@@ -720,10 +720,11 @@ class ConditionalVAE(
         n_held_out = max(1, round(self.validation_fraction * n)) if stop and n > 1 else 0
         order = rng.permutation(n)
         cells = table.cells(values)
-        # A held-out cell would count as one that hid itself.
-        candidates = cells.visible & (self.missing_mechanism == "ignorable" or n_held_out > 0)
-        target = held_out_cells(candidates, order[:n_held_out], rng)
-        observed = (cells.visible | cells.given) & ~target
+        target = held_out_cells(cells.visible, order[:n_held_out], rng)
+        if self.missing_mechanism == "self_masking" and not n_held_out:
+            target[:] = False  # a held-out cell would count as one that hid itself
+        observed = cells.visible | cells.given
+        observed[target] = False
         data, held_out = TableDataset.split(
             cells.values, observed, weight, order, n_held_out, device
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 N_ITERATIONS = 40
 NOISE_FLOOR = 0.005
+CHUNK = 500
 
 
 class FactorAnalysis(nn.Module):
@@ -99,15 +100,18 @@ def _em_step(
     x: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor, shift: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Update loadings, whose prior is N(0, 1), noise and mean by one step of the algorithm."""
-    k = loadings.shape[1]
-    loc, inverse = _posterior((x - shift) * shown, shown, loadings, noise)
-    z = torch.cat([loc, torch.ones_like(loc[:, :1])], dim=1)
-    second = z[:, :, None] * z[:, None, :]
-    second[:, :k, :k] += inverse.mT @ inverse
-    gram = (shown.T @ second.flatten(1)).unflatten(1, (k + 1, k + 1))
+    d, k = loadings.shape
+    gram, cross = x.new_zeros((d, (k + 1) ** 2)), x.new_zeros((d, k + 1))
+    for rows in torch.arange(len(x)).split(CHUNK):
+        loc, inverse = _posterior((x[rows] - shift) * shown[rows], shown[rows], loadings, noise)
+        z = torch.cat([loc, torch.ones_like(loc[:, :1])], dim=1)
+        second = z[:, :, None] * z[:, None, :]
+        second[:, :k, :k] += inverse.mT @ inverse
+        gram += shown[rows].T @ second.flatten(1)
+        cross += x[rows].T @ z
+    gram = gram.unflatten(1, (k + 1, k + 1))
     gram.diagonal(dim1=1, dim2=2)[:, :k] += noise[:, None]
     gram[:, k, k] += 1e-6
-    cross = x.T @ z
     solution = torch.linalg.solve(gram, cross)
     # Each column's regression on the factors costs it k + 1 degrees of freedom.
     freedom = (shown.sum(0) - k - 1).clamp(min=1)

@@ -296,11 +296,16 @@ class TableCodec:
         return values
 
     def cells(self, values: Array) -> Cells:
-        """Return the encoded table with its observed cells as data, or as conditions."""
-        observed = ~np.isnan(values)
-        is_condition = np.isin(np.arange(values.shape[1]), self.conditions)
-        known = np.where(observed, values, np.float32(0))
-        return Cells(known, observed & ~is_condition, observed & is_condition)
+        """Return the encoded table with its observed cells as data, or as conditions.
+
+        `values` is taken over: its missing cells become zeros.
+        """
+        visible = ~np.isnan(values)
+        np.copyto(values, 0, where=~visible)
+        given = np.zeros_like(visible)
+        given[:, self.conditions] = visible[:, self.conditions]
+        visible[:, self.conditions] = False
+        return Cells(values, visible, given)
 
     def log_volume(self, numbers: Array, scored: Mask) -> Array:
         """Return each row's log-volume: user's units per model unit, summed over its cells."""

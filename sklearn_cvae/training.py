@@ -147,8 +147,10 @@ def held_out_cells(observed: Array, rows: Array, rng: np.random.RandomState) -> 
         held_out[some] = rng.random_sample((len(some), observed.shape[1])) < 0.3
     elif len(observed) >= MIN_ROWS_TO_HOLD_OUT_OF:
         share = min(HELD_OUT_SHARE, MAX_HELD_OUT_CELLS / max(observed.sum(), 1))
-        held_out = rng.random_sample(observed.shape) < share
-    return held_out & observed
+        n_cells = rng.binomial(observed.size, share)
+        held_out.flat[rng.randint(observed.size, size=n_cells)] = True
+    held_out &= observed
+    return held_out
 
 
 class StopTraining(Exception):
