@@ -78,15 +78,43 @@ def groups(results: pd.DataFrame) -> list[list[str]]:
 
 
 def rank_sections(results: pd.DataFrame) -> list[str]:
-    """Return the tables of mean ranks."""
+    """Return the tables of mean ranks of the methods that were run everywhere."""
     texts = ["## Mean ranks", f"{OURS[1]!r} is ranked among the peers in {OURS[0]!r}'s place."]
-    for methods in groups(results):
-        shared = common(results, methods)
-        for part, words in PARTS.items():
-            rows = shared[shared["part"] == part]
-            if len(rows):
-                title = f"### {len(methods)} methods, {words}"
-                texts += [title, mean_ranks(rows).to_markdown()]
+    methods = groups(results)[0]
+    n_methods = len(set(methods) - {OURS[1]})
+    shared = common(results, methods)
+    for part, words in PARTS.items():
+        rows = shared[shared["part"] == part]
+        if len(rows):
+            texts += [f"### {n_methods} methods, {words}", mean_ranks(rows).to_markdown()]
+    return texts
+
+
+def duel(rows: pd.DataFrame, peer: str) -> dict[str, float]:
+    """Return how ours stands against one peer, over the cases of both."""
+    line: dict[str, float] = {}
+    for score in ERRORS:
+        both = spread_out(common(rows, [OURS[0], peer]), score)
+        if len(both):
+            ours, theirs = both[OURS[0]], both[peer]
+            better = ours > theirs if score == "accuracy" else ours < theirs
+            line |= {
+                f"{score}: cases": len(both),
+                "won" + " " * ERRORS.index(score): better.sum(),
+                f"{score} / peer's": float(np.exp(np.log(ours / theirs).mean())),
+            }
+    return line
+
+
+def duel_sections(results: pd.DataFrame) -> list[str]:
+    """Return ours against each peer, over the cases that the peer was run on."""
+    texts = ["## Against each peer", f"{OURS[0]}, geometric means over the cases of both."]
+    peers = [name for name in results["method"].unique() if name not in OURS]
+    for part, words in PARTS.items():
+        rows = results[results["part"] == part]
+        if OURS[0] in set(rows["method"]) and peers:
+            table = pd.DataFrame({peer: duel(rows, peer) for peer in peers}).T
+            texts += [f"### {words}", table.round(3).to_markdown()]
     return texts
 
 
@@ -135,8 +163,23 @@ def draw_section(results: pd.DataFrame) -> list[str]:
         for methods in groups(rows) if len(rows) else []:
             shared = common(rows, methods)
             n_cases = len(shared[CASE].drop_duplicates())
+            if not n_cases:
+                continue
             means = shared.groupby("method", sort=False)[names].mean().sort_values(names[0])
             texts += [f"{len(methods)} methods, {n_cases} cases:", means.round(3).to_markdown()]
+    return texts
+
+
+def coverage_section(results: pd.DataFrame) -> list[str]:
+    """Return the share of truths within the central 90 % of the draws, by table and case."""
+    drawing = results[results["coverage_90"].notna() & (results["method"] != OURS[1])]
+    if drawing.empty:
+        return []
+    texts = []
+    for case, rows in drawing.groupby("case", sort=False):
+        for score in ("coverage_90", "crps"):
+            wide = rows.pivot_table(score, "table", "method", sort=False).round(3)
+            texts += [f"### {score}, {case}", wide.to_markdown().replace("nan", "-")]
     return texts
 
 
@@ -191,8 +234,10 @@ def write_report(csv: Path, md: Path, png: Path) -> None:
         "# Imputation",
         PROTOCOL.strip(),
         *rank_sections(results),
+        *duel_sections(results),
         *ratio_sections(results),
         *draw_section(results),
+        *coverage_section(results),
         *seconds_section(results),
     ]
     draw_picture(results, png)
