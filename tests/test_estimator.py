@@ -36,7 +36,8 @@ def linear_model(linear) -> ConditionalVAE:
 
 
 def test_fitting_learns(fitted):
-    assert fitted.loss_curve_[-1] < 0.7 * fitted.loss_curve_[0]
+    # The first epoch already has the linear model to start from.
+    assert fitted.loss_curve_[-1] < 0.8 * fitted.loss_curve_[0]
     assert fitted.n_iter_ == len(fitted.loss_curve_) == 60
     assert fitted.validation_curve_ == []
     assert fitted.condition_names_ == ["species"]
