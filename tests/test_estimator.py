@@ -37,7 +37,8 @@ def linear_model(linear) -> ConditionalVAE:
 
 def test_fitting_learns(fitted):
     # The first epoch already has the linear model to start from.
-    assert fitted.loss_curve_[-1] < 0.8 * fitted.loss_curve_[0]
+    assert fitted.loss_curve_[-1] < 0.75 * fitted.loss_curve_[0]
+    assert fitted.loss_curve_[-1] < 0.9
     assert fitted.n_iter_ == len(fitted.loss_curve_) == 60
     assert fitted.validation_curve_ == []
     assert fitted.condition_names_ == ["species"]
@@ -417,7 +418,7 @@ def test_multiple_imputation_needs_draws(fitted, penguins):
 def test_a_row_without_any_cell_is_drawn_from_the_prior(linear_model, linear):
     nothing = pd.DataFrame({"group": [None], "x": [np.nan], "y": [np.nan]})
     filled = linear_model.impute(nothing)
-    assert abs(filled["x"].iloc[0] - linear["x"].mean()) < 0.5
+    assert abs(filled["x"].iloc[0] - linear["x"].mean()) < 0.4
     assert linear_model.score_samples(nothing)[0] == pytest.approx(0.0, abs=1e-6)
 
 
