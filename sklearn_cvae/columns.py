@@ -27,7 +27,10 @@ N_BINS = 48
 N_SEGMENTS = 16
 MIN_CELLS_PER_BIN = 8
 MAX_KNOTS = 1024
+MAX_CELLS = 16_384
+N_EVEN = 65
 MAX_SPIKES = 48
+SEEN_ONLY, MAX_DECIMALS = -1, 17
 TAIL_MASS = 1e-3
 GAUSSIAN_SHARE = 0.5
 LOG_2PI = float(np.log(2 * np.pi))
@@ -48,6 +51,20 @@ class Cells(NamedTuple):
     values: Array
     visible: Array
     given: Array
+
+
+class Choices(NamedTuple):
+    """Numbers of one column that a draw may take, where a set or a range is asked for.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (m,)
+    atoms_share : ndarray of shape (m,)
+        The share of its atom's probability that each number has.
+    """
+
+    numbers: Array
+    atoms_share: Array
 
 
 # --------------------------------------------------------------------------------------
@@ -92,6 +109,10 @@ class LevelCodec:
     def quantile(self, probs: Array, q: Array) -> Array:
         return self._known(_locate(probs, q)[0])
 
+    def among(self, numbers: Array) -> Choices:
+        """Return the choice among some levels."""
+        return Choices(np.unique(numbers), np.ones(len(np.unique(numbers))))
+
     def _known(self, levels: Array) -> Array:
         return levels.astype(float) if self.n_levels else np.full(len(levels), np.nan)
 
@@ -112,6 +133,13 @@ class NumericCodec:
         Mean of the training cells in each bin.
     widths : ndarray of shape (n_atoms,)
         Width of each bin in the column's units; 0 for a bin that is a single repeated value.
+    cells : ndarray of shape (n_cells,)
+        Training cells in ascending order, all of them or evenly spaced ones: what is drawn.
+    first_cell : ndarray of shape (n_atoms + 1,)
+        Index of each bin's first cell.
+    decimals : int
+        Decimals of numbers drawn between cells; SEEN_ONLY where only cells are drawn, since a
+        column of few distinct values has gaps that mean something.
     """
 
     knots: Array
@@ -119,6 +147,9 @@ class NumericCodec:
     first: Array
     means: Array
     widths: Array
+    cells: Array
+    first_cell: Array
+    decimals: int
 
     @classmethod
     def fit(cls, numbers: Array) -> Self:
@@ -133,7 +164,8 @@ class NumericCodec:
         cells = np.sort(numbers[~np.isnan(numbers)])
         if len(cells) == 0:
             nan = np.array([np.nan])
-            return cls(nan, np.zeros(1), np.array([0, 1]), nan, np.zeros(1))
+            one = np.array([0, 1])
+            return cls(nan, np.zeros(1), one, nan, np.zeros(1), nan, one, SEEN_ONLY)
         values, counts = np.unique(cells, return_counts=True)
         keep = _spread(counts)
         knots = values[keep]
@@ -146,12 +178,16 @@ class NumericCodec:
         bin_of = np.searchsorted(edges[1:-1], cells, side="right")
         total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
         widths = np.where(spike[first[:-1]], 0.0, np.diff(edges))
+        kept = _thinned(cells, bin_of)
         return cls(
             knots=knots,
             scores=_standardise(ndtri(middle_rank), mass),
             first=first,
             means=knots[0] + total / np.bincount(bin_of),
             widths=widths,
+            cells=cells[kept],
+            first_cell=np.searchsorted(bin_of[kept], np.arange(len(first))),
+            decimals=_decimals(values, len(cells)),
         )
 
     @property
@@ -233,11 +269,52 @@ class NumericCodec:
         return self.quantile(probs, np.full(len(probs), 0.5))
 
     def quantile(self, probs: Array, q: Array) -> Array:
-        """Return the training value at quantile q of each row's distribution."""
+        """Return the number at quantile q of each row's distribution.
+
+        Within a bin these are the training cells, as often as they were there; between cells of a
+        continuous column, numbers of as many decimals.
+        """
         atom, within = _locate(probs, q)
-        n_knots = self.first[atom + 1] - self.first[atom]
-        step = np.minimum((within * n_knots).astype(int), n_knots - 1)
-        return self.knots[self.first[atom] + step]
+        position = within * np.diff(self.first_cell)[atom]
+        step = np.minimum(position.astype(int), np.diff(self.first_cell)[atom] - 1)
+        chosen = self.first_cell[atom] + step
+        drawn = self.cells[chosen]
+        if self.decimals == SEEN_ONLY:
+            return drawn
+        before = self.cells[np.maximum(chosen - 1, 0)]
+        after = self.cells[np.minimum(chosen + 1, len(self.cells) - 1)]
+        ends = _between(before, drawn), _between(drawn, after)
+        between = ends[0] + (position - step) * (ends[1] - ends[0])
+        if self.decimals < MAX_DECIMALS:
+            between = np.round(between, self.decimals)
+        return np.where((before < drawn) & (drawn < after), between, drawn)
+
+    def among(self, numbers: Array) -> Choices:
+        """Return the choice among some numbers; one never seen counts as half a cell."""
+        numbers = np.unique(numbers)
+        ends = [np.searchsorted(self.cells, numbers, side=side) for side in ("left", "right")]
+        return Choices(numbers, np.maximum(ends[1] - ends[0], 0.5) / self._cells_beside(numbers))
+
+    def between(self, low: float, high: float) -> Choices:
+        """Return the choice among the numbers from `low` to `high`, both included.
+
+        These are the training cells there, as often as they were seen; if there are none and the
+        column is continuous, evenly spaced numbers; of other columns and beyond the seen range
+        there may be no number at all.
+        """
+        numbers = self.cells[(self.cells >= low) & (self.cells <= high)]
+        if len(numbers) == 0 and self.decimals != SEEN_ONLY:
+            ends = max(low, self.cells[0]), min(high, self.cells[-1])
+            even = np.unique(np.linspace(*ends, N_EVEN)) if ends[0] <= ends[1] else np.empty(0)
+            if self.decimals < MAX_DECIMALS:
+                even = np.unique(np.round(even, self.decimals))
+            numbers = even[(even >= low) & (even <= high)]
+        return Choices(numbers, 1 / self._cells_beside(numbers))
+
+    def _cells_beside(self, numbers: Array) -> Array:
+        """Count the cells in each number's bin."""
+        bins = np.searchsorted(_edges(self.knots, self.first)[1:-1], numbers, side="right")
+        return np.diff(self.first_cell)[bins]
 
 
 def _spread(counts: Array) -> Array:
@@ -248,6 +325,26 @@ def _spread(counts: Array) -> Array:
     even = np.searchsorted(cumulated, np.linspace(1, cumulated[-1], MAX_KNOTS))
     spikes = np.flatnonzero(counts > cumulated[-1] / N_BINS)
     return np.unique(np.r_[0, even, spikes, len(counts) - 1])
+
+
+def _thinned(cells: Array, bin_of: Array) -> Array:
+    """Indices of at most about MAX_CELLS cells at even ranks, with each bin's middle one."""
+    if len(cells) <= MAX_CELLS:
+        return np.arange(len(cells))
+    even = np.linspace(0, len(cells) - 1, MAX_CELLS).round().astype(int)
+    last = np.searchsorted(bin_of, np.unique(bin_of), side="right") - 1
+    middle = (np.searchsorted(bin_of, np.unique(bin_of)) + last) // 2
+    return np.unique(np.r_[even, middle])
+
+
+def _decimals(values: Array, n_cells: int) -> int:
+    """Return how many decimals a continuous column's values have, or SEEN_ONLY for others."""
+    if len(values) <= max(N_BINS, min(MAX_KNOTS, n_cells / 2)):
+        return SEEN_ONLY
+    for decimals in range(MAX_DECIMALS):
+        if np.array_equal(np.round(values, decimals), values):
+            return decimals
+    return MAX_DECIMALS
 
 
 def _spikes(counts: Array, n_cells: int, *, all_kept: bool) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import numbers as number_types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,11 +25,14 @@ from sklearn.utils.validation import (
     check_array,
     check_is_fitted,
 )
+from tqdm.auto import tqdm
 
 from sklearn_cvae import inference
 from sklearn_cvae.columns import Array, Cells
-from sklearn_cvae.model import PRIORS, TableCVAE, usual_factors
+from sklearn_cvae.conditions import Drawing, read_conditions
+from sklearn_cvae.model import TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
+from sklearn_cvae.priors import PRIORS
 from sklearn_cvae.table import (
     TableCodec,
     as_series,
@@ -46,11 +49,13 @@ from sklearn_cvae.training import (
     auto_epochs,
     build_net,
     held_out_cells,
+    refit_prior,
     resolve_device,
     torch_threads,
     trained_net,
 )
 from sklearn_cvae.validation import (
+    check_count,
     check_strategy,
     checked_sizes,
     checked_table,
@@ -62,6 +67,7 @@ from sklearn_cvae.validation import (
 
 AUTO_EARLY_STOPPING_ROWS = 10_000
 LINEAR_START_ROWS = 5_000
+SAMPLE_BLOCK = 16_384
 
 
 class ConditionalVAE(
@@ -98,6 +104,9 @@ class ConditionalVAE(
     categorical_features : "from_dtype", or as `condition_features`, default="from_dtype"
         Columns to be treated as categories whatever their dtype. Strings, objects,
         categoricals, enums and booleans always are.
+    min_category_count : int, default=0
+        Protection of rare categories: levels that fewer training cells have are treated as
+        missing. They are never drawn or imputed, and nothing of the fitted model holds them.
     likelihoods : "auto" or dict, default="auto"
         Likelihood per column, by name (position for arrays): "histogram" or "rank_normal" for
         numbers and times, "categorical", or "bernoulli" for two levels. Columns not named get
@@ -122,11 +131,12 @@ class ConditionalVAE(
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
-        Epochs; "auto" is 150, and for tables under 2,000 rows fewer in proportion, but enough
-        for 500 optimiser steps.
+        Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
+        optimiser steps, from 4,000 rows fewer, down to 60 at 10,000, and above 50,000 as many as
+        show 3,000,000 rows, but at least 20.
     early_stopping : "auto" or bool, default="auto"
-        Whether to hold out rows, stop when the likelihood of their hidden cells no longer
-        improves, and keep the best weights. "auto" does so from 10,000 rows.
+        Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
+        "auto" does so from 10,000 rows.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out for early stopping.
     n_iter_no_change : int, default=20
@@ -164,7 +174,7 @@ class ConditionalVAE(
     loss_curve_ : list of float
         Training loss per epoch, nats per cell.
     validation_curve_ : list of float
-        Loss on held-out hidden cells per epoch; empty without early stopping.
+        Loss of held-out rows per epoch; empty without early stopping.
     n_iter_ : int
         Epochs run.
     device_ : str
@@ -214,6 +224,7 @@ class ConditionalVAE(
             callable,
             "array-like",
         ],
+        "min_category_count": [Interval(number_types.Integral, 0, None, closed="left")],
         "likelihoods": [StrOptions({"auto"}), dict],
         "conditioning": [StrOptions(set(CONDITIONING))],
         "prior": [StrOptions(set(PRIORS))],
@@ -251,6 +262,7 @@ class ConditionalVAE(
         missing_mechanism: Literal["ignorable", "self_masking"] = "ignorable",
         handle_unknown: Literal["missing", "error"] = "missing",
         categorical_features: Any = "from_dtype",
+        min_category_count: int = 0,
         likelihoods: Any = "auto",
         conditioning: str = "concat",
         prior: str = "mixture",
@@ -281,6 +293,7 @@ class ConditionalVAE(
         self.missing_mechanism = missing_mechanism
         self.handle_unknown = handle_unknown
         self.categorical_features = categorical_features
+        self.min_category_count = min_category_count
         self.likelihoods = likelihoods
         self.conditioning = conditioning
         self.prior = prior
@@ -388,8 +401,8 @@ class ConditionalVAE(
             raise ValueError(f"Z has {Z.shape[1]} columns, not {self._module.n_components}.")
         if is_frame(conditions) and len(conditions) != len(Z):
             raise ValueError(f"Z has {len(Z)} rows, but conditions has {len(conditions)}.")
-        n = 1 if is_frame(conditions) else len(Z)
-        given = self._table.read_conditions(conditions, n, only_conditions=True)
+        asked = read_conditions(self._table, conditions, only_conditions=True).numbers
+        given = np.broadcast_to(asked, (len(Z), asked.shape[1]))
         cells = self._table.cells(self._table.encode(given))
         with self._threads():
             decoded = inference.decode_latents(
@@ -397,41 +410,152 @@ class ConditionalVAE(
             )
         return self._table.write(np.where(np.isnan(given), decoded, given), index)
 
-    def sample(self, n_samples: int = 1, conditions: Any = None, random_state: Any = None) -> Any:
-        """Draw new rows, given the values of any columns.
+    def sample(
+        self,
+        n_samples: int = 1,
+        conditions: Any = None,
+        random_state: Any = None,
+        *,
+        temperature: float = 1.0,
+        n_sweeps: int = 3,
+        return_ess: bool = False,
+    ) -> Any:
+        """Draw new rows, given values, ranges or sets of any columns.
 
         Parameters
         ----------
         n_samples : int, default=1
             Rows to draw; with a frame of conditions, rows to draw for each of its rows.
         conditions : dict, DataFrame or None, default=None
-            Values of condition columns and of any other columns: a dict of one value per
-            column, or a frame with one row per draw whose missing cells are unknown. Given
-            cells come back as given; the rest is drawn from its distribution given them.
+            What columns are to be, condition columns and any others: a dict of one value, one
+            range `(low, high)` of a number or time, both ends included and None for an open end,
+            or one list of allowed values per column; or a frame with one row per draw whose
+            missing cells are unknown. Given cells come back as given; the rest is drawn from its
+            distribution given them. There is no rejection: all rows asked for come back.
         random_state : int, RandomState instance or None, default=None
             Seed of the draws. None gives other rows at every call.
+        temperature : float, default=1.0
+            Below 1, rows are more usual and less diverse: the variance of latents and of numbers
+            is multiplied by it, and levels get probabilities p^(1 / temperature).
+        n_sweeps : int, default=3
+            How often each row is encoded and drawn again, which pulls it towards where real rows
+            lie. 0 draws from the density that `score_samples` returns.
+        return_ess : bool, default=False
+            Whether to return effective sample sizes too.
 
         Returns
         -------
         X : DataFrame or ndarray of shape (n_draws, n_features)
-            With the training frame's columns, order and dtypes, and values within the ranges
-            seen in training.
+            With the training frame's columns, order, dtypes and decimals, and numbers within the
+            ranges seen in training.
+        ess : ndarray of shape (n_draws,), only if `return_ess`
+            Effective number of the 64 latent proposals that the row was chosen from, given its
+            conditions. Near 1: the model has hardly seen such conditions.
 
         Raises
         ------
         ValueError
-            For columns, categories or values that the model does not know, all at once.
+            For columns, categories, values or ranges that the model does not know, all at once.
+
+        See Also
+        --------
+        sample_batches : The same rows, a batch at a time.
+
+        Examples
+        --------
+        >>> from sklearn_cvae import ConditionalVAE
+        >>> from sklearn_cvae.datasets import load_penguins
+        >>> cvae = ConditionalVAE(max_iter=5, random_state=0).fit(load_penguins())
+        >>> asked = {"year": (2008, None), "species": ["Adelie", "Gentoo"]}
+        >>> drawn = cvae.sample(50, asked, random_state=0)
+        >>> len(drawn), int(drawn["year"].min()), sorted(drawn["species"].unique())
+        (50, 2008, ['Adelie', 'Gentoo'])
         """
+        drawing = self._drawing(n_samples, conditions, random_state, temperature, n_sweeps)
+        total = drawing.n_rows
+        numbers, ess = np.empty((total, len(self._table.columns))), np.empty(total)
+        for rows in self._blocks(total, SAMPLE_BLOCK):
+            numbers[rows], ess[rows] = self._draw(drawing, rows)
+        X = self._table.write(numbers)
+        return (X, ess) if return_ess else X
+
+    def sample_batches(
+        self,
+        n_samples: int,
+        conditions: Any = None,
+        random_state: Any = None,
+        *,
+        batch_size: int = 10_000,
+        temperature: float = 1.0,
+        n_sweeps: int = 3,
+    ) -> Iterator[Any]:
+        """Draw the rows of `sample`, a batch at a time, in memory that does not grow with them.
+
+        Parameters
+        ----------
+        n_samples, conditions, random_state, temperature, n_sweeps
+            As in `sample`.
+        batch_size : int, default=10_000
+            Rows per batch.
+
+        Yields
+        ------
+        X : DataFrame or ndarray of shape (at most batch_size, n_features)
+            Put together, these are the rows that `sample` draws.
+
+        Examples
+        --------
+        >>> from sklearn_cvae import ConditionalVAE
+        >>> from sklearn_cvae.datasets import load_penguins
+        >>> cvae = ConditionalVAE(max_iter=5, random_state=0).fit(load_penguins())
+        >>> [len(batch) for batch in cvae.sample_batches(250, batch_size=100)]
+        [100, 100, 50]
+        """
+        check_count("batch_size", batch_size, 1)
+        drawing = self._drawing(n_samples, conditions, random_state, temperature, n_sweeps)
+        return (
+            self._table.write(self._draw(drawing, rows)[0])
+            for rows in self._blocks(drawing.n_rows, batch_size)
+        )
+
+    def _drawing(
+        self, n_samples: int, conditions: Any, random_state: Any, temperature: float, n_sweeps: int
+    ) -> Drawing:
+        """Check what is asked of draws, before any is made."""
         check_is_fitted(self)
-        if not isinstance(n_samples, number_types.Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an integer of at least 1, got {n_samples!r}.")
-        given = self._table.read_conditions(conditions, int(n_samples), only_conditions=False)
+        check_count("n_samples", n_samples, 1)
+        check_count("n_sweeps", n_sweeps, 0)
+        if not isinstance(temperature, number_types.Real) or not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be a number above 0, got {temperature!r}.")
+        asked = read_conditions(self._table, conditions)
+        seed = draw_seed(random_source(random_state))
+        return Drawing(asked, int(n_samples), seed, float(temperature), int(n_sweeps))
+
+    def _blocks(self, total: int, size: int) -> Iterator[slice]:
+        """Cut rows into blocks, under a progress bar if `verbose`."""
+        with tqdm(total=total, desc="sample", unit="row", disable=not self.verbose) as bar:
+            for start in range(0, total, size):
+                rows = slice(start, min(start + size, total))
+                yield rows
+                bar.update(rows.stop - rows.start)
+
+    def _draw(self, drawing: Drawing, rows: slice) -> tuple[Array, Array]:
+        """Return some of the rows' numbers, conditions as given, and effective sample sizes."""
+        given = drawing.given(rows)
         cells = self._table.cells(self._table.encode(given))
-        keys = np.arange(len(given), dtype=np.uint64)
-        noise = inference.RowNoise(draw_seed(random_source(random_state)), keys)
+        keys = np.arange(rows.start, rows.stop, dtype=np.uint64)
+        noise = inference.RowNoise(drawing.seed, keys)
         with self._threads():
-            drawn = inference.sample_exactly(self._module, self._table.codecs, cells, noise)
-        return self._table.write(np.where(np.isnan(given), drawn, given))
+            drawn = inference.sample(
+                self._module,
+                self._table.codecs,
+                cells,
+                drawing.asked.choices,
+                noise,
+                n_sweeps=drawing.n_sweeps,
+                temperature=drawing.temperature,
+            )
+        return np.where(np.isnan(given), drawn.numbers, given), drawn.effective
 
     def impute(
         self,
@@ -668,6 +792,7 @@ class ConditionalVAE(
             categorical=self.categorical_features,
             conditions=self.condition_features,
             likelihoods=self.likelihoods,
+            min_category_count=self.min_category_count,
         )
         generator = torch.Generator().manual_seed(draw_seed(rng))
         module = self._new_module(table, usual_factors(len(values)), generator)
@@ -746,6 +871,7 @@ class ConditionalVAE(
         )
         with self._threads():
             net.fit(data)
+            refit_prior(net.module_, data, draw_seed(rng))
             rows = np.flatnonzero(target.any(axis=1))
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 from torch import Tensor
 
-from sklearn_cvae.columns import Cells, Codec, Numeric
-from sklearn_cvae.model import DiagonalNormal, TableCVAE
+from sklearn_cvae.columns import Cells, Choices, Codec, Numeric
+from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.objectives import log_weights
+from sklearn_cvae.priors import DiagonalNormal
 
 Array = NDArray[Any]
 Sampler = Callable[[Tensor], Tensor]
@@ -38,6 +39,7 @@ class _Chunk(NamedTuple):
     rows: slice
     values: Tensor
     visible: Tensor
+    given: Tensor
     c: Tensor
     posterior: DiagonalNormal
     spread: float | Tensor = 1.0
@@ -46,6 +48,11 @@ class _Chunk(NamedTuple):
     def hidden(self) -> Tensor:
         """Rows that show no cell, of shape (CHUNK, 1): all that is known of them is the prior."""
         return ~self.visible.any(dim=1, keepdim=True)
+
+    def showing(self, model: TableCVAE, values: Tensor, visible: Tensor) -> _Chunk:
+        """Return the chunk with other cells shown as data."""
+        posterior = model.posterior(model.inputs(values), visible, self.c)
+        return self._replace(values=values, visible=visible, posterior=posterior)
 
     def widened(self, spread: float | Tensor) -> _Chunk:
         """Return the chunk with wider distributions of latents and of numbers given latents."""
@@ -59,7 +66,8 @@ def _chunks(model: TableCVAE, cells: Cells) -> Iterator[_Chunk]:
         values, visible, given = (_padded(part[rows]).to(device) for part in cells)
         inputs = model.inputs(values)
         c = model.condition(inputs, given)
-        yield _Chunk(rows, values, visible, c, model.posterior(inputs, visible, c))
+        posterior = model.posterior(inputs, visible, c)
+        yield _Chunk(rows, values, visible, given, c, posterior)
 
 
 def _padded(rows: Array) -> Tensor:
@@ -139,7 +147,7 @@ def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
     with torch.inference_mode():
         for chunk in _chunks(model, cells):
             u = uniforms.to(chunk.c.device)[:, None].expand(-1, CHUNK, -1)
-            _, log_w = _proposals(model, chunk, u)
+            log_w = _proposals(model, [], chunk, {}, model.prior(chunk.c), u).log_weight
             log_mean = log_w.double().logsumexp(dim=0) - np.log(n_draws)
             log_mean[chunk.hidden[:, 0]] = 0.0
             result[chunk.rows] = log_mean[: len(result[chunk.rows])].cpu().numpy()
@@ -214,78 +222,215 @@ def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: 
     return _decode(model, codecs, cells, probs, [partial(_draw_cells, noise)])[0]
 
 
-def sample_exactly(
-    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise
-) -> Array:
-    r"""Return one draw of all cells from p(x | visible cells, c), of shape (n, d), float64.
+class Draws(NamedTuple):
+    """Drawn rows, and how many proposals stand behind the choice of each.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n, d), float64
+    effective : ndarray of shape (n,)
+        Effective number, of `N_PROPOSALS`, that the row was chosen from.
+    """
+
+    numbers: Array
+    effective: Array
+
+
+def sample(
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    cells: Cells,
+    choices: dict[int, Choices],
+    noise: RowNoise,
+    *,
+    n_sweeps: int,
+    temperature: float,
+) -> Draws:
+    r"""Draw all cells from p(x | visible cells, chosen sets, c).
 
     Of `N_PROPOSALS` latent proposals, half from the posterior network and half from the prior,
-    one is chosen with probability proportional to its importance weight. That is exact in the
-    limit of many proposals, whatever the quality of the posterior network.
+    one is chosen with probability proportional to its importance weight, exact in the limit of
+    many proposals. Of a column with a set of allowed values, each proposal has one of them, which
+    the weight accounts for.
+
+    Then the row is drawn, encoded whole and drawn again, `n_sweeps` times, while the cells that
+    were asked for stay (pseudo-Gibbs sampling). The posterior network knows where the latents of
+    real rows are better than any prior, and pulls a row towards them.
 
     Parameters
     ----------
     model : TableCVAE
     codecs : sequence of codec
     cells : Cells
+    choices : dict of int to Choices
+        By column.
     noise : RowNoise
         Each row's own randomness.
-    """
-    even = shared_uniforms(N_PROPOSALS, model.n_components)
+    n_sweeps : int
+    temperature : float
+        Factor of the variance of latents and of numbers; levels have probabilities p^(1 / T).
 
-    def probs(chunk: _Chunk) -> Tensor:
-        u = _padded(noise.latent(chunk.rows, model.n_components + 2)).to(chunk.c.device)
-        z = _prior_draw(model.prior(chunk.c), u[:, :-1])
-        if not chunk.hidden.all():
-            z = torch.where(chunk.hidden, z, _resample(model, chunk, even.to(u.device), u))
-        return _flat(_probs(model, z, chunk))
-
-    return _decode(model, codecs, cells, probs, [partial(_draw_cells, noise)])[0]
-
-
-def _resample(model: TableCVAE, chunk: _Chunk, even: Tensor, u: Tensor) -> Tensor:
-    """Choose one of each row's proposals by its importance weight.
-
-    Parameters
+    References
     ----------
-    model : TableCVAE
-    chunk : _Chunk
-    even : Tensor of shape (n_proposals, n_components + 1)
-        Even uniforms; a random shift per row keeps them even and makes rows independent.
-    u : Tensor of shape (CHUNK, n_components + 2)
-        The shift, and a uniform that chooses.
+    Rezende, Mohamed, Wierstra. Stochastic Backpropagation and Approximate Inference in Deep
+    Generative Models. ICML 2014 (appendix F: such chains, for missing cells).
     """
-    z, log_w = _proposals(model, chunk, (even[:, None] + u[:, :-1]) % 1)
-    cumulated = log_w.T.softmax(dim=1).cumsum(dim=1)
-    k = torch.searchsorted(cumulated, u[:, -1:] * cumulated[:, -1:])[:, 0]
-    return z[k.clamp(max=len(even) - 1), torch.arange(CHUNK, device=u.device)]
+    draws = Draws(np.empty(cells.values.shape), np.empty(len(cells.values)))
+    model.eval()
+    with torch.inference_mode():
+        for chunk in _chunks(model, cells):
+            z, chunk, effective = _first_latents(model, codecs, chunk, choices, noise, temperature)
+            n = chunk.rows.stop - chunk.rows.start
+            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature)
+            for sweep in range(1, n_sweeps + 1):
+                again = noise.again(sweep)
+                u = _padded(again.latent(chunk.rows, model.n_components)).to(z.device)
+                z = _whole(model, codecs, chunk, numbers).posterior.draw(_normal(u))
+                numbers = _drawn_cells(model, codecs, chunk, z, again, temperature)
+            for j, choice in choices.items():
+                numbers[:, j] = _number_of(codecs[j], choice, chunk.values[:n, j].cpu().numpy())
+            draws.numbers[chunk.rows], draws.effective[chunk.rows] = numbers, effective[:n]
+    return draws
 
 
-def _proposals(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _first_latents(
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    chunk: _Chunk,
+    choices: dict[int, Choices],
+    noise: RowNoise,
+    temperature: float,
+) -> tuple[Tensor, _Chunk, Array]:
+    """Return a latent vector per row, the chunk with the choices made, and effective numbers."""
+    width = model.n_components + 2 + len(choices)
+    u = _padded(noise.latent(chunk.rows, width)).to(chunk.c.device)
+    prior = model.prior(chunk.c).widened(temperature**0.5)
+    z = _prior_draw(prior, u[:, : model.n_components + 1])
+    effective = np.full(CHUNK, float(N_PROPOSALS))
+    if choices or not chunk.hidden.all():
+        even = shared_uniforms(N_PROPOSALS, width - 2).to(u.device)
+        shifted = (even[:, None] + u[:, :-1]) % 1
+        proposals = _proposals(model, codecs, chunk, choices, prior, shifted)
+        weight = proposals.log_weight.T.double().softmax(dim=1)
+        cumulated = weight.cumsum(dim=1)
+        k = torch.searchsorted(cumulated, u[:, -1:].double() * cumulated[:, -1:])[:, 0]
+        at = k.clamp(max=N_PROPOSALS - 1), torch.arange(CHUNK, device=u.device)
+        asked = torch.tensor(len(choices) > 0, device=u.device) | ~chunk.hidden
+        z = torch.where(asked, proposals.z[at], z)
+        chunk = chunk._replace(values=proposals.values[at]) if choices else chunk
+        visible = chunk.visible.clone()
+        visible[:, list(choices)] = True
+        chunk = chunk._replace(visible=visible)
+        sharp = (1 / weight.square().sum(dim=1)).cpu().numpy()
+        effective = np.where(asked[:, 0].cpu().numpy(), sharp, effective)
+    return z, chunk, effective
+
+
+class _Proposals(NamedTuple):
+    """Latents, the cells they were proposed with, and log-weights, of each proposal and row."""
+
+    z: Tensor
+    values: Tensor
+    log_weight: Tensor
+
+
+def _proposals(
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    chunk: _Chunk,
+    choices: dict[int, Choices],
+    prior: Any,
+    uniforms: Tensor,
+) -> _Proposals:
     """Draw latents, half of them from the prior, and weigh them against p(z, visible | c).
 
     Parameters
     ----------
     model : TableCVAE
+    codecs : sequence of codec
     chunk : _Chunk
-    uniforms : Tensor of shape (n_draws, CHUNK, n_components + 1)
-
-    Returns
-    -------
-    z : Tensor of shape (n_draws, CHUNK, n_components)
-    log_w : Tensor of shape (n_draws, CHUNK)
+    choices : dict of int to Choices
+        Each proposal shows one of a column's numbers, all alike in probability.
+    prior : DiagonalNormal or NormalMixture
+    uniforms : Tensor of shape (n_draws, CHUNK, n_components + 1 + n_choices)
     """
-    z, log_w = [], []
-    prior = model.prior(chunk.c)
-    for k, u in enumerate(uniforms):
-        draw = _prior_draw(prior, u) if k % 2 else chunk.posterior.draw(_normal(u[:, :-1]))
-        cells = model.likelihood(draw, chunk.c).log_prob(chunk.values)
+    chosen = [_Chosen(model, codecs[j], j, choice) for j, choice in choices.items()]
+    width = model.n_components
+    parts = []
+    for i, u in enumerate(uniforms):
+        shown, log_share = _choose(model, chunk, chosen, u[:, width + 1 :])
+        from_prior, own = _prior_draw(prior, u[:, : width + 1]), shown.posterior
+        draw = from_prior if i % 2 else own.draw(_normal(u[:, :width]))
+        cells = model.likelihood(draw, chunk.c).log_prob(shown.values)
         log_prior = prior.log_prob(draw)
-        log_proposal = torch.logaddexp(chunk.posterior.log_prob(draw), log_prior) - np.log(2)
-        log_likelihood = torch.where(chunk.visible, cells, 0.0).sum(dim=1)
-        z.append(draw)
-        log_w.append(log_weights(log_likelihood, log_prior, log_proposal))
-    return torch.stack(z), torch.stack(log_w)
+        log_proposal = torch.logaddexp(own.log_prob(draw), log_prior) - np.log(2)
+        log_likelihood = torch.where(shown.visible, cells, 0.0).sum(dim=1) + log_share
+        weight = log_weights(log_likelihood, log_prior, log_proposal)
+        parts.append(_Proposals(draw, shown.values, weight))
+    return _Proposals(*(torch.stack(part) for part in zip(*parts, strict=True)))
+
+
+class _Chosen:
+    """A column's choices on the model's scale and device."""
+
+    def __init__(self, model: TableCVAE, codec: Codec, column: int, choices: Choices) -> None:
+        device = model.is_condition.device
+        self.column = column
+        self.values = torch.from_numpy(codec.encode(choices.numbers)).to(device)
+        self.log_share = torch.from_numpy(np.log(choices.atoms_share)).float().to(device)
+
+
+def _choose(
+    model: TableCVAE, chunk: _Chunk, chosen: list[_Chosen], u: Tensor
+) -> tuple[_Chunk, Tensor]:
+    """Show one of each column's choices in every row; return the log of its share of its atom."""
+    log_share = torch.zeros(CHUNK, device=u.device)
+    if not chosen:
+        return chunk, log_share
+    values, visible = chunk.values.clone(), chunk.visible.clone()
+    for column, position in zip(chosen, u.T, strict=True):
+        at = (position * len(column.values)).long().clamp(max=len(column.values) - 1)
+        values[:, column.column] = column.values[at]
+        visible[:, column.column] = True
+        log_share = log_share + column.log_share[at]
+    return chunk.showing(model, values, visible), log_share
+
+
+def _number_of(codec: Codec, choices: Choices, values: Array) -> Array:
+    """Return the numbers among the choices that were encoded as these values."""
+    encoded = codec.encode(choices.numbers)
+    order = np.argsort(encoded, kind="stable")
+    return choices.numbers[order][np.searchsorted(encoded[order], values)]
+
+
+def _drawn_cells(
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    chunk: _Chunk,
+    z: Tensor,
+    noise: RowNoise,
+    temperature: float,
+) -> Array:
+    """Draw the numbers of a chunk's rows at one latent vector each, of shape (n_rows, d)."""
+    probs = model.likelihood(z, chunk.c).probs(temperature)
+    kinds = zip(model.table_kinds, probs, strict=True)
+    block = _flat([p if k.numeric else p ** (1 / temperature) for k, p in kinds])
+    n = chunk.rows.stop - chunk.rows.start
+    numbers = np.empty((n, model.n_columns))
+    for j, part in _columns(model, codecs, block[:n].cpu().numpy().astype(np.float64)):
+        numbers[:, j] = _draw_cells(noise, codecs[j], part, j, chunk.rows)
+    return numbers
+
+
+def _whole(model: TableCVAE, codecs: Sequence[Codec], chunk: _Chunk, numbers: Array) -> _Chunk:
+    """Return the chunk with the drawn numbers shown wherever nothing was."""
+    drawn = np.column_stack([c.encode(x) for c, x in zip(codecs, numbers.T, strict=True)])
+    known = _padded(~np.isnan(drawn)).to(chunk.c.device)
+    fresh = _padded(np.nan_to_num(drawn)).to(chunk.c.device)
+    fixed = chunk.visible | chunk.given
+    return chunk.showing(
+        model, torch.where(fixed, chunk.values, fresh), (known | fixed) & ~chunk.given
+    )
 
 
 def _posterior_draw(model: TableCVAE, chunk: _Chunk, u: Tensor) -> Tensor:
@@ -415,6 +560,11 @@ class RowNoise(NamedTuple):
 
     seed: int
     keys: Array
+
+    def again(self, repetition: int) -> RowNoise:
+        """Return other noise of the same rows."""
+        seed = _mix(np.array([self.seed], dtype=np.uint64) + np.uint64(repetition))
+        return RowNoise(int(seed[0]), self.keys)
 
     def latent(self, rows: slice, width: int) -> Array:
         """Return uniforms of shape (n_rows, width), float32, for the latent draw."""

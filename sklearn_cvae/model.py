@@ -16,142 +16,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from sklearn_cvae.columns import KINDS, LOG_2PI, Codec, Kind, Numeric
+from sklearn_cvae.columns import KINDS, Codec, Kind, Numeric
 from sklearn_cvae.factors import FactorAnalysis
 from sklearn_cvae.missingness import SelfMasking
 from sklearn_cvae.networks import CONDITIONING, Linear
 from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
+from sklearn_cvae.priors import PRIORS, DiagonalNormal
 
 ALL_HIDDEN_SHARE = 0.15
 MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
-
-
-class DiagonalNormal(Distribution):
-    r""":math:`N(\mu, \mathrm{diag}(\sigma^2))` over vectors, drawn from noise that is passed in.
-
-    Parameters
-    ----------
-    loc, log_scale : Tensor of shape (n, n_components)
-    """
-
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, loc: Tensor, log_scale: Tensor) -> None:
-        self.loc, self.log_scale = loc, log_scale
-        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    def draw(self, noise: Tensor, choice: Tensor | None = None) -> Tensor:
-        """Map standard normal noise to draws; `choice` is there for mixtures and unused."""
-        return self.loc + self.log_scale.exp() * noise
-
-    def widened(self, factor: float | Tensor) -> DiagonalNormal:
-        """Return the same normal with its standard deviations multiplied."""
-        log_factor = torch.as_tensor(factor, device=self.loc.device).log()
-        return DiagonalNormal(self.loc, self.log_scale + log_factor)
-
-    def halves(self) -> tuple[DiagonalNormal, DiagonalNormal]:
-        """Return the distributions of the first and of the second half of the rows."""
-        first, second = map(DiagonalNormal, self.loc.chunk(2), self.log_scale.chunk(2))
-        return first, second
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        standardised = (value - self.loc) * torch.exp(-self.log_scale)
-        return -(0.5 * (standardised**2 + LOG_2PI) + self.log_scale).sum(-1)
-
-
-class NormalMixture(Distribution):
-    r"""A mixture of K diagonal normals whose weights, and joint shift, differ by row.
-
-    .. math:: p(z) = \sum_k w_k N(z - s \mid m_k, \mathrm{diag}(\sigma_k^2))
-
-    Parameters
-    ----------
-    log_weight : Tensor of shape (n, K)
-    shift : Tensor of shape (n, n_components)
-    loc, log_scale : Tensor of shape (K, n_components)
-    """
-
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, log_weight: Tensor, shift: Tensor, loc: Tensor, log_scale: Tensor) -> None:
-        self.log_weight, self.shift, self.loc, self.log_scale = log_weight, shift, loc, log_scale
-        super().__init__(shift.shape[:-1], shift.shape[-1:], validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.shift + self.log_weight.exp() @ self.loc
-
-    def draw(self, noise: Tensor, choice: Tensor) -> Tensor:
-        """Map standard normal noise, and uniforms that choose the component, to draws."""
-        cumulated = self.log_weight.exp().cumsum(-1)
-        k = torch.searchsorted(cumulated, (choice[:, None] * cumulated[:, -1:]))[:, 0]
-        k = k.clamp(max=len(self.loc) - 1)
-        return self.shift + self.loc[k] + self.log_scale[k].exp() * noise
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log density, its squares expanded so that one product serves all K."""
-        z = value - self.shift
-        precision = torch.exp(-2 * self.log_scale)
-        constant = -(self.log_scale + 0.5 * (LOG_2PI + self.loc**2 * precision)).sum(-1)
-        quadratic = z @ (self.loc * precision).T - 0.5 * (z * z) @ precision.T
-        return (self.log_weight + constant + quadratic).logsumexp(-1)
-
-
-class StandardNormalPrior(nn.Module):
-    """N(0, I), whatever the condition: the classic VAE and CVAE."""
-
-    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.n_components = n_components
-
-    def forward(self, c: Tensor) -> Distribution:
-        zeros = c.new_zeros((len(c), self.n_components))
-        return DiagonalNormal(zeros, zeros)
-
-
-class GaussianPrior(nn.Module):
-    """One learned Gaussian, linear in the condition (Sohn, Lee, Yan, NeurIPS 2015)."""
-
-    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.net = Linear(n_condition, 2 * n_components, generator, scale=0.0)
-
-    def forward(self, c: Tensor) -> Distribution:
-        loc, log_scale = self.net(c).chunk(2, dim=1)
-        return DiagonalNormal(loc, log_scale.clamp(-4, 2))
-
-
-class MixturePrior(nn.Module):
-    """Learned Gaussians; the condition sets their weights and shifts them together.
-
-    References
-    ----------
-    Tomczak, Welling. VAE with a VampPrior. AISTATS 2018 (its mixture-of-Gaussians baseline,
-    with condition-dependent weights added).
-    """
-
-    n_mixture = 100
-
-    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.loc = nn.Parameter(torch.randn((self.n_mixture, n_components), generator=generator))
-        self.log_scale = nn.Parameter(torch.zeros((self.n_mixture, n_components)))
-        self.net = Linear(n_condition, self.n_mixture + n_components, generator, scale=0.0)
-
-    def forward(self, c: Tensor) -> Distribution:
-        logits, shift = self.net(c).split([self.n_mixture, self.loc.shape[1]], dim=1)
-        return NormalMixture(logits.log_softmax(-1), shift, self.loc, self.log_scale.clamp(-4, 2))
-
-
-PRIORS: dict[str, type[nn.Module]] = {
-    "mixture": MixturePrior,
-    "gaussian": GaussianPrior,
-    "standard_normal": StandardNormalPrior,
-}
 
 
 class TableDistribution(Distribution):
@@ -344,10 +217,9 @@ class TableCVAE(nn.Module):
             parts.append(torch.cat([cells * shown, shown], dim=-1).flatten(1))
         return torch.cat(parts, dim=1)
 
-    def prior(self, c: Tensor) -> Distribution:
-        """Return p(z | c)."""
-        prior: Distribution = self.prior_net(c)
-        return prior
+    def prior(self, c: Tensor) -> Any:
+        """Return p(z | c), a `DiagonalNormal` or `NormalMixture`."""
+        return self.prior_net(c)
 
     def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
         """Return p(x | z, c)."""
@@ -359,22 +231,17 @@ class TableCVAE(nn.Module):
     def table_kinds(self) -> list[Kind]:
         return list(self.kinds)  # type: ignore[arg-type]
 
-    def hidden_cell_loss(
+    @torch.no_grad()
+    def latents(
         self, values: Tensor, observed: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Return each row's -log p(hidden cells | visible ones), nats per cell, by one draw.
-
-        This is what early stopping watches: the error of imputation, at random hide rates.
-        """
-        given = observed & self.is_condition
-        modelled = observed & ~given
-        visible, _ = hide_cells(modelled, generator, 0.0)
+    ) -> tuple[Tensor, Tensor]:
+        """Draw z from q(z | observed cells, c), some conditions dropped, and return it with c."""
+        given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
         inputs = self.inputs(values)
         c = self.condition(inputs, given)
-        posterior = self.posterior(inputs, visible, c)
+        posterior = self.posterior(inputs, observed & ~given, c)
         noise = torch.randn(posterior.loc.shape, generator=generator, device=values.device)
-        log_prob = self.likelihood(posterior.draw(noise), c).log_prob(values)
-        return -(log_prob * (modelled & ~visible)).sum(1) / self.n_columns
+        return posterior.draw(noise), c
 
     def forward(
         self, values: Tensor, observed: Tensor, beta: float, generator: torch.Generator

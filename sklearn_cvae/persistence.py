@@ -33,7 +33,16 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 MAGIC = "sklearn_cvae-1"
-CODEC_FIELDS = ("knots", "scores", "first", "means", "widths")
+CODEC_FIELDS = (
+    "knots",
+    "scores",
+    "first",
+    "means",
+    "widths",
+    "cells",
+    "first_cell",
+    "decimals",
+)
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = ("loss_curve_", "validation_curve_", "n_iter_", "n_features_in_")
 
@@ -239,7 +248,8 @@ def _set_features(estimator: Any, about: dict[str, Any]) -> None:
 def _rebuild_codec(column: Column, j: int, arrays: Arrays) -> Codec:
     if column.role == "level":
         return LevelCodec(len(column.levels))
-    return NumericCodec(**{field: arrays[f"codec.{j}.{field}"] for field in CODEC_FIELDS})
+    fields: dict[str, Any] = {field: arrays[f"codec.{j}.{field}"] for field in CODEC_FIELDS}
+    return NumericCodec(**{**fields, "decimals": int(fields["decimals"])})
 
 
 # --------------------------------------------------------------------------------------

@@ -8,10 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from sklearn_cvae.metrics import as_pandas, column_shapes, encode_rows, pair_trends
 
 Array = NDArray[Any]
 
 MAX_LEVELS = 12
+MAX_PANELS = 12
 
 
 class LatentDisplay:
@@ -77,12 +81,13 @@ class MarginalsDisplay:
     def __init__(self, real: pd.DataFrame, drawn: pd.DataFrame) -> None:
         self.real, self.drawn = real, drawn
 
-    def plot(self, n_columns: int = 4) -> Self:
-        """Draw one panel per column on a new figure, kept in `figure_` and `axes_`."""
+    def plot(self, n_columns: int = 4, figure: Any = None) -> Self:
+        """Draw one panel per column on `figure`, or a new one; kept in `figure_` and `axes_`."""
         from matplotlib.figure import Figure
 
         n_rows = -(-self.real.shape[1] // n_columns)
-        figure = Figure(figsize=(3.2 * n_columns, 2.5 * n_rows), layout="constrained")
+        if figure is None:
+            figure = Figure(figsize=(3.2 * n_columns, 2.5 * n_rows), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for name, ax in zip(self.real.columns, axes, strict=False):
             _draw_marginal(ax, self.real[name].dropna(), self.drawn[name].dropna())
@@ -170,3 +175,85 @@ class OverimputationDisplay:
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+class FidelityDisplay:
+    """A drawn table beside the real one, in the four pictures that people look at.
+
+    Parameters
+    ----------
+    real, drawn : DataFrame
+        The columns whose marginals are shown.
+    trends : DataFrame of shape (d, d)
+        As `metrics.pair_trends` returns it.
+    points : dict of str to ndarray of shape (n, 2)
+        Rows in two dimensions, by whose they are.
+    distances : dict of str to ndarray of shape (n,)
+        Distances to the nearest real row, by whose they are.
+    """
+
+    def __init__(
+        self,
+        real: pd.DataFrame,
+        drawn: pd.DataFrame,
+        trends: pd.DataFrame,
+        points: dict[str, Array],
+        distances: dict[str, Array],
+    ) -> None:
+        self.real, self.drawn = real, drawn
+        self.trends, self.points, self.distances = trends, points, distances
+
+    @classmethod
+    def from_tables(cls, real: Any, drawn: Any, holdout: Any = None) -> Self:
+        """Compare the 12 columns of least shape, all pairs, and rows as numbers and dummies.
+
+        Parameters
+        ----------
+        real, drawn : DataFrame of shape (n, d) and (m, d)
+        holdout : DataFrame of shape (k, d), default=None
+            Real rows that no model has seen, for their distances to `real`.
+        """
+        real, drawn = as_pandas(real), as_pandas(drawn)
+        others = [drawn] if holdout is None else [drawn, as_pandas(holdout)]
+        a, *encoded = encode_rows(real, real, *others)
+        axes = PCA(min(2, *a.shape), random_state=0).fit(a)
+        points = {"real": axes.transform(a), "drawn": axes.transform(encoded[0])}
+        near = NearestNeighbors(n_neighbors=min(2, len(a))).fit(a)
+        distances = {"real rows, to the next": near.kneighbors(a)[0][:, -1]}
+        for name, rows in zip(("drawn rows", "holdout"), encoded, strict=False):
+            distances[name] = near.kneighbors(rows, n_neighbors=1)[0][:, 0]
+        shown = list(column_shapes(real, drawn).sort_values().index[:MAX_PANELS])
+        return cls(real[shown], drawn[shown], pair_trends(real, drawn), points, distances)
+
+    def plot(self) -> Self:
+        """Draw on a new figure, kept in `figure_`."""
+        from matplotlib.figure import Figure
+
+        n_rows = -(-self.real.shape[1] // 4)
+        figure = Figure(figsize=(13, 2.4 * n_rows + 4.2), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=[2.4 * n_rows, 4.2])
+        top, bottom = parts
+        MarginalsDisplay(self.real, self.drawn).plot(4, top)
+        trends, overlap, distances = bottom.subplots(1, 3)
+        self._draw_trends(trends)
+        for (name, rows), colour in zip(self.points.items(), ("0.6", "C1"), strict=True):
+            x, y = rows.T if rows.shape[1] == 2 else (rows[:, 0], np.zeros(len(rows)))
+            overlap.scatter(x, y, s=4, alpha=0.5, color=colour, label=name)
+        overlap.set(title="Overlap of rows", xlabel="1st component", ylabel="2nd component")
+        edges = np.linspace(0, max(np.quantile(d, 0.99) for d in self.distances.values()) or 1, 40)
+        for name, values in self.distances.items():
+            distances.hist(values, edges, density=True, histtype="step", label=name)
+        distances.set(title="Distance to the nearest real row", yticks=[])
+        for ax in (overlap, distances):
+            ax.legend(frameon=False)
+        self.figure_ = figure
+        return self
+
+    def _draw_trends(self, ax: Any) -> None:
+        shown = ax.imshow(1 - self.trends.to_numpy(), cmap="Reds", vmin=0, vmax=0.2)
+        ax.figure.colorbar(shown, ax=ax, extend="max", shrink=0.8)
+        few = len(self.trends) <= 2 * MAX_LEVELS
+        names = [str(name) for name in self.trends.columns]
+        ax.set_xticks(range(len(names)) if few else [], names if few else [], rotation=90)
+        ax.set_yticks(range(len(names)) if few else [], names if few else [])
+        ax.set_title("Difference of dependence (1 - trend)")

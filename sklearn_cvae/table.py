@@ -54,7 +54,9 @@ class Column:
     def read(self, series: Any) -> Array:
         """Return the cells as float64 numbers, NaN where missing or unknown."""
         if self.role == "level":
-            codes = _level_index(self.levels).get_indexer(pd.Index(_objects(series), dtype=object))
+            codes = _level_index(self.levels).get_indexer(
+                pd.Index(objects_of(series), dtype=object)
+            )
             return np.where(codes < 0, np.nan, codes.astype(float))
         if self.role == "time":
             ticks, missing = _ticks(series)
@@ -128,7 +130,7 @@ class Schema:
     frame: Any = field(repr=False)
 
     @classmethod
-    def fit(cls, X: Any, categorical: Any) -> Self:
+    def fit(cls, X: Any, categorical: Any, min_count: int = 0) -> Self:
         """Learn names, roles, levels and dtypes.
 
         Parameters
@@ -136,11 +138,16 @@ class Schema:
         X : DataFrame or ndarray of shape (n, d)
         categorical : "from_dtype" or column selection
             Columns that are levels whatever their dtype; see `select_columns`.
+        min_count : int, default=0
+            Levels that fewer cells have are forgotten.
         """
         from_dtype = isinstance(categorical, str) and categorical == "from_dtype"
         levels = select_columns(X, None if from_dtype else categorical, "categorical_features")
         named_series = zip(column_names(X), column_list(X), strict=True)
-        columns = [_learn(name, s, j in levels) for j, (name, s) in enumerate(named_series)]
+        columns = [
+            _without_rare_levels(_learn(name, s, j in levels), s, min_count)
+            for j, (name, s) in enumerate(named_series)
+        ]
         return cls(tuple(columns), _emptied(X) if is_frame(X) else X.dtype)
 
     @property
@@ -223,6 +230,7 @@ class TableCodec:
         categorical: Any,
         conditions: Any,
         likelihoods: Any,
+        min_category_count: int = 0,
     ) -> tuple[Self, Array]:
         """Learn a table column by column, and encode it.
 
@@ -232,8 +240,11 @@ class TableCodec:
         values : ndarray of shape (n, d), float32
             NaN where missing.
         """
-        schema = Schema.fit(X, categorical)
-        table = cls(schema, _learn_target(target, schema), (), (), ())
+        schema = Schema.fit(X, categorical, min_category_count)
+        learned_target = _learn_target(target, schema)
+        if learned_target is not None:
+            learned_target = _without_rare_levels(learned_target, target, min_category_count)
+        table = cls(schema, learned_target, (), (), ())
         chosen = select_columns(X, conditions, "condition_features")
         if target is not None:
             chosen.append(len(schema.columns))
@@ -284,7 +295,10 @@ class TableCodec:
                     f"Categories not seen during fit: {named}. "
                     "handle_unknown='missing' treats them as missing."
                 )
-            message = f"Categories not seen during fit are treated as missing: {named}"
+            message = (
+                "Categories not seen during fit, or fewer than min_category_count times, "
+                f"are treated as missing: {named}"
+            )
             warnings.warn(message, UserWarning, stacklevel=4)
         return numbers
 
@@ -314,43 +328,6 @@ class TableCodec:
             rows = scored[:, j]
             total[rows] += KINDS[name].log_volume(codec, numbers[rows, j])
         return total
-
-    def read_conditions(self, conditions: Any, n: int, *, only_conditions: bool) -> Array:
-        """Return (rows, d) numbers of the named cells, NaN where nothing is asked for.
-
-        Parameters
-        ----------
-        conditions : dict, DataFrame or None
-        n : int
-            Rows, if the conditions are a dict or None; else draws per row of the frame.
-        only_conditions : bool
-            Whether other columns than the condition columns are refused.
-
-        Raises
-        ------
-        ValueError
-            With one message that lists every problem.
-        """
-        series, repeats, n_rows = _condition_series(conditions, n)
-        numbers = np.full((n_rows, len(self.columns)), np.nan)
-        problems = []
-        for name, values in series.items():
-            j = _position(self.names, name)
-            if j is None:
-                problems.append(f"{name!r} is not a column; the columns are {self.names!r}")
-            elif only_conditions and j not in self.conditions:
-                problems.append(
-                    f"{name!r} is not a condition; fit with condition_features=[{name!r}]"
-                )
-            else:
-                numbers[:, j], problem = self.columns[j].read_given(values)
-                problems += problem
-        if problems:
-            hint = ""
-            if "target" in series and self.target is None:
-                hint = "\n- to condition on y, fit with condition_on_target=True and y"
-            raise ValueError("These conditions cannot be used:\n- " + "\n- ".join(problems) + hint)
-        return np.repeat(numbers, repeats, axis=0)
 
     def clip(self, numbers: Array, low: Array, high: Array) -> Array:
         """Return numbers with those of number columns brought between bounds (NaN is none)."""
@@ -411,27 +388,6 @@ def _wanted_likelihoods(names: list[Hashable], likelihoods: Any) -> dict[Hashabl
     if unknown:
         raise ValueError(f"likelihoods names columns that X does not have: {unknown!r}.")
     return dict(likelihoods)
-
-
-def _condition_series(conditions: Any, n: int) -> tuple[dict[Hashable, list[Any]], int, int]:
-    """Return values by column name, how often each row is repeated, and the rows given."""
-    if conditions is None:
-        return {}, 1, n
-    if is_frame(conditions):
-        series = zip(column_names(conditions), column_list(conditions), strict=True)
-        return {name: _objects(s).tolist() for name, s in series}, n, len(conditions)
-    if not isinstance(conditions, dict):
-        raise ValueError(
-            "conditions must be a dict of one value per column, or a dataframe with one row per "
-            f"draw, not {type(conditions).__name__!r}."
-        )
-    several = [k for k, v in conditions.items() if np.ndim(v) > 0]
-    if several:
-        raise ValueError(
-            f"conditions gives several values for {several!r}; a dict takes one value per column. "
-            "Pass a dataframe for one row per draw."
-        )
-    return {name: [value] for name, value in conditions.items()}, n, 1
 
 
 # --------------------------------------------------------------------------------------
@@ -546,7 +502,7 @@ def select_columns(X: Any, selection: Any, parameter: str) -> list[int]:
                 f"{parameter} is a mask of {len(chosen)} entries, but X has {len(names)} columns."
             )
         return [j for j, c in enumerate(chosen) if c]
-    positions = [_position(names, c) for c in chosen]
+    positions = [position_of(names, c) for c in chosen]
     unknown = [c for c, j in zip(chosen, positions, strict=True) if j is None]
     if unknown:
         raise ValueError(
@@ -556,7 +512,7 @@ def select_columns(X: Any, selection: Any, parameter: str) -> list[int]:
     return sorted({j for j in positions if j is not None})
 
 
-def _position(names: list[Hashable], choice: Any) -> int | None:
+def position_of(names: list[Hashable], choice: Any) -> int | None:
     if choice in names:
         return names.index(choice)
     if isinstance(choice, (int, np.integer)) and -len(names) <= choice < len(names):
@@ -616,7 +572,7 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
                 f"({numbers[where]}); replace them by a number or by NaN"
             )
     if dtype in ("object", "Object"):
-        for value in _objects(series):
+        for value in objects_of(series):
             if isinstance(value, complex):
                 return ValueError, f"Complex data not supported, e.g. {value!r}"
             if isinstance(value, (dict, list, set, tuple, np.ndarray)):
@@ -631,7 +587,7 @@ def _describe_unseen(column: Column, series: Any, numbers: Array) -> str:
     unseen = np.isnan(numbers) & ~_missing(series)
     if not unseen.any():
         return ""
-    values = list(dict.fromkeys(_objects(series)[unseen]))
+    values = list(dict.fromkeys(objects_of(series)[unseen]))
     more = ", ..." if len(values) > MAX_NAMED else ""
     shown = ", ".join(repr(v) for v in values[:MAX_NAMED])
     return f"column {column.name!r}: {shown}{more} ({int(unseen.sum())} cells)"
@@ -654,7 +610,7 @@ def _role(series: Any) -> str:
 
 
 def _all_numbers(series: Any) -> bool:
-    values = _objects(series)
+    values = objects_of(series)
     present = values[~_missing(series)]
     numbers = all(
         isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
@@ -680,6 +636,21 @@ def _learn(name: Hashable, series: Any, levels: bool) -> Column:
     return replace(column, integer=dtype.is_integer())
 
 
+def _without_rare_levels(column: Column, series: Any, min_count: int) -> Column:
+    """Forget levels of fewer cells, in the dtype that is written too: nothing of them is kept."""
+    if column.role != "level" or min_count <= 1:
+        return column
+    codes = column.read(series)
+    counts = np.bincount(codes[~np.isnan(codes)].astype(int), minlength=len(column.levels))
+    kept = tuple(v for v, n in zip(column.levels, counts, strict=True) if n >= min_count)
+    dtype, template = column.template.dtype, column.template
+    if isinstance(dtype, pd.CategoricalDtype):
+        template = template.astype(pd.CategoricalDtype(list(kept), ordered=dtype.ordered))
+    elif nw.from_native(template, series_only=True).dtype == nw.Enum:
+        template = template.cast(type(dtype)(list(kept)))
+    return replace(column, levels=kept, template=template)
+
+
 def _levels(series: Any) -> tuple[Any, ...]:
     """Return a column's levels in order: declared ones, else the sorted values."""
     narwhal = nw.from_native(series, series_only=True)
@@ -687,7 +658,7 @@ def _levels(series: Any) -> tuple[Any, ...]:
         return (False, True)
     if narwhal.dtype in (nw.Categorical, nw.Enum):
         return tuple(narwhal.cat.get_categories().to_list())
-    present = list(dict.fromkeys(_objects(series)[~_missing(series)]))
+    present = list(dict.fromkeys(objects_of(series)[~_missing(series)]))
     try:
         return tuple(sorted(present))
     except TypeError:
@@ -738,7 +709,7 @@ def _level_index(levels: Sequence[Any]) -> pd.Index:
     return index
 
 
-def _objects(series: Any) -> Array:
+def objects_of(series: Any) -> Array:
     """Return the cells as Python objects."""
     if isinstance(series, pd.Series):
         return series.to_numpy(dtype=object)
@@ -835,8 +806,8 @@ def _fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> 
     rows = np.flatnonzero(missing)
     new = column.write(numbers[rows])
     if type(series) is not type(column.template):
-        cells = _objects(series)
-        cells[rows] = _objects(new)
+        cells = objects_of(series)
+        cells[rows] = objects_of(new)
         if isinstance(series, pd.Series):
             return pd.Series(cells, index=series.index).infer_objects()
         return type(series)(column.name, cells.tolist(), strict=False)
@@ -864,6 +835,8 @@ def _as_trained(series: Any, column: Column) -> Any:
         cast = series.cast(dtype, strict=False)
         exact = cast.cast(series.dtype, strict=False).eq_missing(series).all()
         return cast if exact else series
+    if isinstance(dtype, pd.CategoricalDtype) and not series.dropna().isin(dtype.categories).all():
+        return series.infer_objects()
     try:
         cast = series.astype(dtype)
         exact = bool(((cast == series) | (cast.isna() & series.isna())).all())

@@ -82,3 +82,9 @@ def random_source(random_state: Any) -> np.random.RandomState:
 
 def draw_seed(rng: np.random.RandomState) -> int:
     return int(rng.randint(2**31 - 1))
+
+
+def check_count(name: str, value: Any, at_least: int) -> None:
+    """Raise unless a value is a whole number that is large enough."""
+    if not isinstance(value, number_types.Integral) or value < at_least:
+        raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}.")

@@ -312,8 +312,6 @@ def test_all_problems_of_conditions_are_named_at_once(fitted, penguins):
         "condition_on_target",
     ):
         assert part in text
-    with pytest.raises(ValueError, match="one value per column"):
-        fitted.sample(1, {"year": [2007, 2008]})
     with pytest.raises(ValueError, match="not a condition; fit with condition_features"):
         fitted.inverse_transform(fitted.transform(penguins), {"year": 2007})
     with pytest.raises(ValueError, match="n_samples"):

@@ -9,8 +9,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from sklearn_cvae import inference, objectives
 from sklearn_cvae.columns import Cells, LevelCodec, NumericCodec
-from sklearn_cvae.model import PRIORS, DiagonalNormal, NormalMixture, TableCVAE
+from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout
+from sklearn_cvae.priors import PRIORS, DiagonalNormal, NormalMixture
 
 RNG = np.random.default_rng(0)
 
@@ -52,6 +53,34 @@ def test_draws_follow_the_density():
     z = mixture.draw(noise, torch.rand(n, generator=generator(1)))
     assert (z < 1).float().mean().item() == pytest.approx(0.3, abs=0.02)
     assert z.mean().item() == pytest.approx(mixture.mean[0].item(), abs=0.1)
+
+
+def test_refitting_finds_a_mixture_again():
+    g, centres = generator(), torch.tensor([[-3.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    which = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 6000, True, generator=g)
+    z = centres[which] + 0.3 * torch.randn((6000, 2), generator=g)
+    prior = PRIORS["mixture"](2, 0, g)
+    c = z.new_zeros((6000, 0))
+    before = prior(c).log_prob(z).mean()
+    prior.refit(z, c, torch.ones(6000), g)
+    truth = Independent(Normal(centres, torch.full((3, 2), 0.3)), 1)
+    expected = MixtureSameFamily(Categorical(torch.tensor([0.5, 0.3, 0.2])), truth).log_prob(z)
+    assert prior(c).log_prob(z).mean() > before + 1
+    assert abs(prior(c).log_prob(z).mean() - expected.mean()) < 0.1
+    drawn = prior(c).draw(torch.randn((6000, 2), generator=g), torch.rand(6000, generator=g))
+    torch.testing.assert_close(drawn.mean(0), z.mean(0), atol=0.15, rtol=0)
+
+
+def test_refitting_learns_how_weights_follow_the_condition():
+    g = generator()
+    c = torch.randint(0, 2, (4000, 1), generator=g).float()
+    z = 4 * c - 2 + 0.5 * torch.randn((4000, 1), generator=g)
+    prior = PRIORS["mixture"](1, 1, g)
+    prior.refit(z, c, torch.ones(4000), g)
+    one = prior(torch.ones(2000, 1))
+    drawn = one.draw(torch.randn((2000, 1), generator=g), torch.rand(2000, generator=g))
+    assert (drawn > 0).float().mean() > 0.97
+    assert abs(drawn.mean() - 2) < 0.15
 
 
 def test_hiding_cells():

@@ -1,0 +1,163 @@
+"""What a user asks draws to be like: values, ranges and sets of any columns."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sklearn_cvae.columns import Array, Choices
+from sklearn_cvae.table import (
+    Column,
+    TableCodec,
+    column_list,
+    column_names,
+    is_frame,
+    objects_of,
+    position_of,
+)
+
+SETS = (list, set, frozenset, np.ndarray)
+
+
+class Asked(NamedTuple):
+    """Conditions as numbers of the table's columns.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_rows, n_columns)
+        One row per row of the conditions; NaN where nothing, or a set or range, is asked for.
+    choices : dict of int to Choices
+        What the cells of a column may be, by its position, in all rows.
+    """
+
+    numbers: Array
+    choices: dict[int, Choices]
+
+
+class Drawing(NamedTuple):
+    """What rows to draw, and how.
+
+    Parameters
+    ----------
+    asked : Asked
+    n_each : int
+        Draws for each row of the conditions.
+    seed : int
+    temperature : float
+    n_sweeps : int
+    """
+
+    asked: Asked
+    n_each: int
+    seed: int
+    temperature: float
+    n_sweeps: int
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.asked.numbers) * self.n_each
+
+    def given(self, rows: slice) -> Array:
+        """Return the conditions of some of the drawn rows."""
+        return self.asked.numbers[np.arange(rows.start, rows.stop) // self.n_each]
+
+
+def read_conditions(table: TableCodec, conditions: Any, *, only_conditions: bool = False) -> Asked:
+    """Read what draws are asked to be like.
+
+    Parameters
+    ----------
+    table : TableCodec
+    conditions : dict, DataFrame or None
+        See `ConditionalVAE.sample`.
+    only_conditions : bool, default=False
+        Whether other columns than the condition columns, sets and ranges are refused.
+
+    Raises
+    ------
+    ValueError
+        With one message that lists every problem.
+    """
+    asked, n_rows = _columns_asked(conditions)
+    numbers = np.full((n_rows, len(table.columns)), np.nan)
+    choices: dict[int, Choices] = {}
+    problems: list[str] = []
+    for name, values in asked.items():
+        j = position_of(table.names, name)
+        if j is None:
+            problems.append(f"{name!r} is not a column; the columns are {table.names!r}")
+        elif only_conditions and j not in table.conditions:
+            problems.append(f"{name!r} is not a condition; fit with condition_features=[{name!r}]")
+        elif only_conditions and not isinstance(values, _Cells):
+            problems.append(f"{name!r} takes one value here, not a set or a range")
+        elif isinstance(values, _Cells):
+            numbers[:, j], problem = table.columns[j].read_given(values)
+            problems += problem
+        else:
+            among, problem = _read_choices(table, j, values)
+            problems += problem
+            choices |= {} if among is None else {j: among}
+    if problems:
+        hint = ""
+        if "target" in asked and table.target is None:
+            hint = "\n- to condition on y, fit with condition_on_target=True and y"
+        raise ValueError("These conditions cannot be used:\n- " + "\n- ".join(problems) + hint)
+    return Asked(numbers, choices)
+
+
+class _Cells(list[Any]):
+    """One cell for each row of the conditions, unlike a tuple (a range) or a list (a set)."""
+
+
+def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
+    """Return what is asked of each column, and the number of rows of the conditions."""
+    if conditions is None:
+        return {}, 1
+    if is_frame(conditions):
+        series = zip(column_names(conditions), column_list(conditions), strict=True)
+        return {name: _Cells(objects_of(s).tolist()) for name, s in series}, len(conditions)
+    if not isinstance(conditions, dict):
+        raise ValueError(
+            "conditions must be a dict of what each column is to be, or a dataframe with one row "
+            f"per draw, not {type(conditions).__name__!r}."
+        )
+    several = (tuple, *SETS)
+    return {k: v if isinstance(v, several) else _Cells([v]) for k, v in conditions.items()}, 1
+
+
+def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | None, list[str]]:
+    """Return what a set or a range allows, and what is wrong with it."""
+    column, codec = table.columns[j], table.codecs[j]
+    if isinstance(values, tuple):
+        if column.role == "level":
+            return None, [f"{column.name!r} is a category; pass a list of levels, not a range"]
+        ends, problems = _read_range(column, values)
+        if problems:
+            return None, problems
+        among = codec.between(*ends)  # type: ignore[union-attr]
+        if len(among.numbers) == 0:
+            low, high = list(column.write(np.array([codec.cells[0], codec.cells[-1]])))  # type: ignore[union-attr]
+            return None, [
+                f"{column.name!r} was never seen from {values[0]!r} to {values[1]!r}, but from "
+                f"{low!r} to {high!r}; ask for a range that holds seen values"
+            ]
+        return among, []
+    members = list(values)
+    numbers, problems = column.read_given(members)
+    if len(members) == 0 or (np.isnan(numbers).any() and not problems):
+        problems = [f"{column.name!r} takes a list of at least one value, none of them missing"]
+    return (None, problems) if problems else (codec.among(numbers), [])
+
+
+def _read_range(column: Column, values: tuple[Any, ...]) -> tuple[tuple[float, float], list[str]]:
+    """Return a range's ends as numbers; None leaves an end open."""
+    if len(values) != 2:
+        return (0.0, 0.0), [f"{column.name!r} takes a range as (low, high), not {values!r}"]
+    read, problems = column.read_given(list(values))
+    ends = zip(values, read, (-np.inf, np.inf), strict=True)
+    low, high = (far if asked is None else end for asked, end, far in ends)
+    if not problems and not low <= high:
+        problems = [f"{column.name!r} takes a range as (low, high), not {values!r}"]
+    return (low, high), problems
