@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $(STAMP)
 
-peers: $(foreach name,miceforest hyperimpute argn,$(PEERS)/$(name)/.installed)
+peers: $(foreach name,miceforest hyperimpute argn ctgan,$(PEERS)/$(name)/.installed)
 
 # torch first, with what it depends on; the rest is pinned in full.
 $(PEERS)/%/.installed: benchmarks/requirements/requirements-%.txt

@@ -1,9 +1,11 @@
-"""Run one imputer in its own environment: `python peer_worker.py METHOD in.npz out.npz`.
+"""Run one imputer or generator in its own environment: `peer_worker.py METHOD in.npz out.npz`.
 
 In: `train` and `test` (floats, NaN where missing; a categorical column holds codes of its levels),
 `is_categorical`, `seed`, `n_draws`. Out: `train` and `test` completed, `draws` of shape
-(n_draws, n_rows, n_columns) of the train table, `fit_seconds`, `impute_seconds`. Nothing of this
-repository is imported here.
+(n_draws, n_rows, n_columns) of the train table, `fit_seconds`, `impute_seconds`. A generator takes
+`train`, `is_categorical`, `seed` and `target` (the position of a categorical target, or -1), and
+gives `drawn`, as many rows, `fit_seconds` and `sample_seconds`. Nothing of this repository is
+imported here.
 """
 
 import sys
@@ -94,6 +96,68 @@ def tabularargn(train, test, seed, n_draws):
     return *point, tables[:n_draws], fitted - start, imputed - fitted
 
 
+def ctgan_model(name, train, seed):
+    """Fit CTGAN or TVAE at its defaults (300 epochs), draw as many rows."""
+    import ctgan
+    import torch
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    start = time.perf_counter()
+    model = getattr(ctgan, name)(enable_gpu=False) if name == "TVAE" else ctgan.CTGAN()
+    model.fit(train, list(train.select_dtypes(object).columns))
+    fitted = time.perf_counter()
+    drawn = model.sample(len(train))
+    return drawn[train.columns], fitted - start, time.perf_counter() - fitted
+
+
+def tvae(train, seed, target):
+    """ctgan's TVAE."""
+    return ctgan_model("TVAE", train, seed)
+
+
+def ctgan(train, seed, target):
+    """ctgan's CTGAN."""
+    return ctgan_model("CTGAN", train, seed)
+
+
+def argn(train, seed, target):
+    """TabularARGN at its defaults, without the clipping of rare values."""
+    from mostlyai.engine import TabularARGN
+
+    start = time.perf_counter()
+    model = TabularARGN(value_protection=False, random_state=seed)
+    with model.fit(train):
+        fitted = time.perf_counter()
+        drawn = model.sample(n_samples=len(train))
+        sampled = time.perf_counter()
+    return drawn[train.columns], fitted - start, sampled - fitted
+
+
+def smote(train, seed, target):
+    """SMOTE's interpolations alone: as many new rows of each class as there are."""
+    from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
+
+    if target < 0:
+        raise ValueError("SMOTE needs a class")
+    start = time.perf_counter()
+    y = train.iloc[:, target]
+    X = train.drop(columns=train.columns[target])
+    counts = y.value_counts()
+    y, X = y[y.map(counts) > 5], X[y.map(counts) > 5]
+    asked = {
+        "sampling_strategy": {k: 2 * n for k, n in y.value_counts().items()},
+        "random_state": seed,
+    }
+    strings = X.select_dtypes(object).columns
+    kinds = SMOTE if len(strings) == 0 else SMOTEN if len(strings) == X.shape[1] else SMOTENC
+    more = {"categorical_features": list(strings)} if kinds is SMOTENC else {}
+    all_X, all_y = kinds(**asked, **more).fit_resample(X, y)
+    drawn = all_X.assign(**{train.columns[target]: all_y}).iloc[len(X) :]
+    return drawn[train.columns], 0.0, time.perf_counter() - start
+
+
+GENERATORS = {"tvae": tvae, "ctgan": ctgan, "argn": argn, "smote": smote}
 METHODS = {"miceforest": miceforest, "hyperimpute": hyperimpute, "tabularargn": tabularargn}
 
 
@@ -166,6 +230,13 @@ def main():
     method, source, target = sys.argv[1:]
     given = np.load(source)
     flags = given["is_categorical"]
+    if method in GENERATORS:
+        train = decode(given["train"], flags)
+        made = GENERATORS[method](train, int(given["seed"]), int(given["target"]))
+        drawn, fit_seconds, sample_seconds = made
+        times = {"fit_seconds": fit_seconds, "sample_seconds": sample_seconds}
+        np.savez(target, drawn=encode(drawn, flags), **times)
+        return
     tables = [decode(given[part], flags) for part in ("train", "test")]
     train, test, draws, fit_seconds, impute_seconds = METHODS[method](
         *tables, int(given["seed"]), int(given["n_draws"])

@@ -306,16 +306,16 @@ def external(
     """
     levels = levels_of(pd.concat([train, test]))
     arrays = {
-        "train": _to_codes(train, levels),
-        "test": _to_codes(test, levels),
+        "train": to_codes(train, levels),
+        "test": to_codes(test, levels),
         "is_categorical": [name in levels for name in train.columns],
         "seed": seed,
         "n_draws": n_draws,
     }
-    made = _call_worker(method, python, arrays, timeout)
+    made = call_worker(method, python, arrays, timeout)
 
     def fill(table: pd.DataFrame, matrix: Array) -> pd.DataFrame:
-        return mean_mode(train, table.fillna(_from_codes(matrix, table, levels))).test
+        return mean_mode(train, table.fillna(from_codes(matrix, table, levels))).test
 
     return Outcome(
         fill(train, made["train"]),
@@ -326,9 +326,10 @@ def external(
     )
 
 
-def _call_worker(
+def call_worker(
     method: str, python: Path, arrays: dict[str, Any], timeout: float | None
 ) -> dict[str, Array]:
+    """Run `peer_worker.py` by another Python, and return the arrays that it wrote."""
     worker = Path(__file__).with_name("peer_worker.py")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.npz"), Path(folder, "out.npz")
@@ -352,12 +353,14 @@ def _call_worker(
         return dict(np.load(target))
 
 
-def _to_codes(table: pd.DataFrame, levels: dict[str, Array]) -> Array:
+def to_codes(table: pd.DataFrame, levels: dict[str, Array]) -> Array:
+    """Return a table as floats, categories by their codes."""
     codes = {name: pd.Categorical(table[name], known).codes for name, known in levels.items()}
     return table.assign(**codes).mask(table.isna()).to_numpy(dtype=float)
 
 
-def _from_codes(matrix: Array, like: pd.DataFrame, levels: dict[str, Array]) -> pd.DataFrame:
+def from_codes(matrix: Array, like: pd.DataFrame, levels: dict[str, Array]) -> pd.DataFrame:
+    """Undo `to_codes`."""
     columns = {}
     for name, cells in zip(like.columns, matrix.T, strict=True):
         if name in levels:

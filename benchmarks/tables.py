@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -87,6 +87,72 @@ def load_table(name: str, data: Path | None, n_rows: int, seed: int) -> pd.DataF
     table = _from_files(name, data) if _in_folder(name, data) else _from_elsewhere(name)
     order = np.random.default_rng(seed).permutation(len(table))[:n_rows]
     return table.iloc[order].reset_index(drop=True)
+
+
+class Split(NamedTuple):
+    """A table with its target, cut into what generators learn from and what they never see."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    target: str
+
+
+def load_split(name: str, data: Path | None, n_rows: int | None, seed: int) -> Split:
+    """Return a table as generators take it: with its target, and without a missing cell.
+
+    A missing category becomes the level "?", as in TabSyn's copies of the tables; rows with a
+    missing number are left out. adult is cut as it is published, other tables at 90 % at random.
+
+    Parameters
+    ----------
+    name : str
+    data : Path or None
+    n_rows : int or None
+        At most so many training rows, drawn by the seed.
+    seed : int
+    """
+    table, target, n_train = _whole(name, data)
+    table = table.dropna(subset=[*table.select_dtypes("number").columns, target])
+    table = table.fillna("?").reset_index(drop=True)
+    order = np.arange(len(table))
+    if n_train is None:
+        order, n_train = np.random.default_rng(0).permutation(len(table)), int(0.9 * len(table))
+    train, test = table.iloc[order[:n_train]], table.iloc[order[n_train:]]
+    kept = np.random.default_rng(seed).permutation(len(train))[:n_rows]
+    return Split(train.iloc[kept].reset_index(drop=True), test.reset_index(drop=True), target)
+
+
+def _whole(name: str, data: Path | None) -> tuple[pd.DataFrame, str, int | None]:
+    """Return a table with its target, the target's name, and the published training rows."""
+    if _in_folder(name, data):
+        about = json.loads((Path(str(data)) / "tables" / f"{name}.json").read_text())
+        target = about["target"]
+        strings = list(about["categorical"])
+        strings += [target] if about["task"] == "classification" else []
+        table = pd.read_csv(
+            Path(str(data)) / "tables" / f"{name}.csv.gz",
+            dtype=dict.fromkeys(strings, str),
+            usecols=[*about["numeric"], *about["categorical"], target],
+        )
+        n_train = about.get("n_train")
+        kept = table[target].notna()
+        return _typed(table[kept], strings), target, n_train
+    if name == "penguins":
+        return _typed(load_penguins(), ["year"]), "species", None
+    if name in BUNDLED:
+        frame = BUNDLED[name](as_frame=True).frame
+        return _typed(frame, ["sex"] if name == "diabetes" else ["target"]), "target", None
+    asked = OPENML[name]
+    found = datasets.fetch_openml(
+        name=asked.get("name"),
+        data_id=asked.get("data_id"),
+        target_column=asked.get("target", "default-target"),
+        as_frame=True,
+        parser="auto",
+    )
+    features = _typed(found.data.drop(columns=asked.get("drop", [])), asked.get("categorical", ()))
+    target = str(found.target.name)
+    return features.assign(**{target: _typed(found.target.to_frame(), ())[target]}), target, None
 
 
 def _in_folder(name: str, data: Path | None) -> bool:

@@ -65,7 +65,6 @@ from sklearn_cvae.validation import (
     table_tags,
 )
 
-AUTO_EARLY_STOPPING_ROWS = 10_000
 LINEAR_START_ROWS = 5_000
 SAMPLE_BLOCK = 16_384
 
@@ -134,9 +133,9 @@ class ConditionalVAE(
         Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
         optimiser steps, from 4,000 rows fewer, down to 60 at 10,000, and above 50,000 as many as
         show 3,000,000 rows, but at least 20.
-    early_stopping : "auto" or bool, default="auto"
+    early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
-        "auto" does so from 10,000 rows.
+        The number of epochs is chosen so that this is seldom needed.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out for early stopping.
     n_iter_no_change : int, default=20
@@ -239,7 +238,7 @@ class ConditionalVAE(
         ],
         "learning_rate_init": [Interval(number_types.Real, 0, None, closed="neither")],
         "max_iter": [StrOptions({"auto"}), Interval(number_types.Integral, 1, None, closed="left")],
-        "early_stopping": [StrOptions({"auto"}), "boolean"],
+        "early_stopping": ["boolean"],
         "validation_fraction": [Interval(number_types.Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(number_types.Integral, 1, None, closed="left")],
         "tol": [Interval(number_types.Real, 0, None, closed="left")],
@@ -274,7 +273,7 @@ class ConditionalVAE(
         batch_size: Any = "auto",
         learning_rate_init: float = 4.5e-3,
         max_iter: Any = "auto",
-        early_stopping: Any = "auto",
+        early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
         tol: float = 1e-4,
@@ -840,9 +839,8 @@ class ConditionalVAE(
         hooks: EpochHooks | None,
     ) -> CVAENet:
         n, device = len(values), resolve_device(self.device)
-        auto = self.early_stopping == "auto"
-        stop = n >= AUTO_EARLY_STOPPING_ROWS if auto else self.early_stopping
-        n_held_out = max(1, round(self.validation_fraction * n)) if stop and n > 1 else 0
+        share = self.validation_fraction if self.early_stopping and n > 1 else 0.0
+        n_held_out = max(1, round(share * n)) if share else 0
         order = rng.permutation(n)
         cells = table.cells(values)
         target = held_out_cells(cells.visible, order[:n_held_out], rng)

@@ -109,7 +109,7 @@ def _draw_marginal(ax: Any, real: pd.Series, drawn: pd.Series) -> None:
             ax.hist(
                 values.to_numpy(dtype=float),
                 edges,
-                density=True,
+                weights=np.full(len(values), 1 / max(len(values), 1)),
                 histtype=kind,
                 label=label,
                 **style,
@@ -242,7 +242,8 @@ class FidelityDisplay:
         overlap.set(title="Overlap of rows", xlabel="1st component", ylabel="2nd component")
         edges = np.linspace(0, max(np.quantile(d, 0.99) for d in self.distances.values()) or 1, 40)
         for name, values in self.distances.items():
-            distances.hist(values, edges, density=True, histtype="step", label=name)
+            weights = np.full(len(values), 1 / len(values))
+            distances.hist(values, edges, weights=weights, histtype="step", label=name)
         distances.set(title="Distance to the nearest real row", yticks=[])
         for ax in (overlap, distances):
             ax.legend(frameon=False)

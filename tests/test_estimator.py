@@ -104,12 +104,6 @@ def test_early_stopping_keeps_the_best_weights(penguins):
     assert int(np.argmin(curve)) == len(curve) - 6
 
 
-def test_early_stopping_is_automatic_for_large_tables():
-    X = np.random.default_rng(0).normal(size=(10_000, 2))
-    assert len(small(max_iter=1).fit(X).validation_curve_) == 1
-    assert small(max_iter=1).fit(X[:9999]).validation_curve_ == []
-
-
 def test_a_loss_that_is_not_a_number_stops_with_a_remedy(penguins):
     with pytest.raises(FloatingPointError, match="learning_rate_init"):
         small(learning_rate_init=1e30, max_iter=20).fit(penguins)
