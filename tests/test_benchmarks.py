@@ -11,10 +11,21 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from benchmarks import breast_cancer, imputation, peers, scores, speed, tables
+from benchmarks import (
+    breast_cancer,
+    conditions,
+    generators,
+    imputation,
+    peers,
+    scores,
+    speed,
+    synthesis,
+    synthesis_report,
+    tables,
+)
 from benchmarks.miwae import MIWAE
 from benchmarks.peer_worker import combine, decode, encode, refuse_means
-from examples import demo
+from examples import balance_classes, demo
 from sklearn_cvae.datasets import hide_cells
 
 
@@ -211,3 +222,55 @@ def test_the_demos_comparison_runs(penguins, monkeypatch):
     assert (
         errors.loc["KNNImputer", ["RMSE", "MAE"]] < errors.loc["mean / mode", ["RMSE", "MAE"]]
     ).all()
+
+
+def test_synthesis_and_its_report(tmp_path):
+    methods = [synthesis_report.CEILING, "independent columns", "SMOTE", "ConditionalVAE"]
+    nowhere = str(tmp_path / "nowhere")
+    args = ["--tables", "penguins", "--rows", "80", "--max-iter", "1", "--output", str(tmp_path)]
+    synthesis.main([*args, "--peers", nowhere, "--methods", *methods])
+    results = pd.read_csv(tmp_path / "synthesis.csv")
+    assert set(results["method"]) == set(methods) - {"SMOTE"}
+    assert "SMOTE" in (tmp_path / "synthesis_failures.txt").read_text()
+    fidelity = ["shape", "trend", "beta_recall", "c2st_hgb", "c2st_lr", "efficiency"]
+    assert np.isfinite(results[fidelity].to_numpy()).all()
+    ours = results[results["method"] == "ConditionalVAE"].iloc[0]
+    assert 0 < ours["membership_auc"] < 1
+    assert ours["peak_mib"] > 50
+    page = (tmp_path / "synthesis.md").read_text()
+    assert "C2ST by xgboost" in page
+    assert "| TabDiff | 0.841 |" in page
+    before = len(results)
+    synthesis.main([*args, "--methods", synthesis_report.CEILING])
+    assert len(pd.read_csv(tmp_path / "synthesis.csv")) == before
+
+
+def test_generators_draw_what_they_say():
+    split = tables.load_split("penguins", None, 250, 0)
+    assert len(split.train) == 250
+    assert not split.train.isna().any().any()
+    assert not set(map(tuple, split.train.to_numpy())) & set(map(tuple, split.test.to_numpy()))
+    alone = generators.independent(split.train, split.target, 0).table
+    joint = generators.mixture(split.train, split.target, 0).table
+    for table in (alone, joint):
+        assert list(table.columns) == list(split.train.columns)
+        assert len(table) == 250
+    real = split.train[["flipper_length_mm", "body_mass_g"]].corr().iloc[0, 1]
+    assert abs(alone["flipper_length_mm"].corr(alone["body_mass_g"])) < 0.25
+    assert joint["flipper_length_mm"].corr(joint["body_mass_g"]) > real - 0.15
+
+
+def test_conditions_are_met_and_scored(tmp_path):
+    groups = conditions.main(["--table", "penguins", "--max-iter", "2", "--output", str(tmp_path)])
+    assert len(groups) == len(conditions.ASKED["penguins"])
+    assert groups[["shape", "trend", "shape_ceiling", "ess"]].notna().all().all()
+    assert "Gentoo" in (tmp_path / "conditions.md").read_text()
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "x"]})
+    met = conditions.meets(frame, {"a": (2, None), "b": ["x", "z"]})
+    assert met.tolist() == [False, False, True]
+
+
+def test_the_example_of_balanced_classes_runs(capsys):
+    means = balance_classes.main(range(1), max_iter=2)
+    assert means.loc["as it is"].between(0, 1).all()
+    assert "rare rows drawn" in capsys.readouterr().out
