@@ -18,8 +18,6 @@ from sklearn_cvae.table import (
     position_of,
 )
 
-SETS = (list, set, frozenset, np.ndarray)
-
 
 class Asked(NamedTuple):
     """Conditions as numbers of the table's columns.
@@ -123,8 +121,12 @@ def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
             "conditions must be a dict of what each column is to be, or a dataframe with one row "
             f"per draw, not {type(conditions).__name__!r}."
         )
-    several = (tuple, *SETS)
-    return {k: v if isinstance(v, several) else _Cells([v]) for k, v in conditions.items()}, 1
+    return {k: v if _is_several(v) else _Cells([v]) for k, v in conditions.items()}, 1
+
+
+def _is_several(value: Any) -> bool:
+    """Whether a value is a range or a set: a tuple, list, set, array, series or the like."""
+    return isinstance(value, (set, frozenset)) or np.ndim(value) > 0
 
 
 def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | None, list[str]]:

@@ -131,7 +131,7 @@ class ConditionalVAE(
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
         Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
-        optimiser steps, from 4,000 rows fewer, down to 60 at 10,000, and above 50,000 as many as
+        optimiser steps, from 5,300 rows fewer, down to 60 at 13,300, and above 50,000 as many as
         show 3,000,000 rows, but at least 20.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.

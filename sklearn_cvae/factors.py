@@ -90,10 +90,22 @@ def _posterior(
     eye = torch.eye(k, dtype=loadings.dtype, device=loadings.device)
     weighted = loadings / noise[:, None]
     outer = (weighted[:, :, None] * loadings[:, None, :]).flatten(1)
-    root = torch.linalg.cholesky(eye + (shown @ outer).unflatten(1, (k, k)))
-    inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)
+    precision = eye + (shown @ outer).unflatten(1, (k, k))
+    worked_out, of_row = _once_for_whole_rows(shown)
+    root = torch.linalg.cholesky(precision[worked_out])
+    inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)[of_row]
     loc = inverse.mT @ (inverse @ (centred @ weighted)[:, :, None])
     return loc[:, :, 0], inverse
+
+
+def _once_for_whole_rows(shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows of which only one shows everything, and which of them stands for each row."""
+    whole = shown.bool().all(dim=1)
+    first = whole.int().argmax()
+    worked_out = ~whole
+    worked_out[first] = True
+    of_row = worked_out.cumsum(0) - 1
+    return worked_out, torch.where(whole, of_row[first], of_row)
 
 
 def _em_step(

@@ -414,7 +414,8 @@ def _drawn_cells(
     """Draw the numbers of a chunk's rows at one latent vector each, of shape (n_rows, d)."""
     probs = model.likelihood(z, chunk.c).probs(temperature)
     kinds = zip(model.table_kinds, probs, strict=True)
-    block = _flat([p if k.numeric else p ** (1 / temperature) for k, p in kinds])
+    tempered = [p if k.numeric else (p.log() / temperature).softmax(-1) for k, p in kinds]
+    block = _flat(tempered)
     n = chunk.rows.stop - chunk.rows.start
     numbers = np.empty((n, model.n_columns))
     for j, part in _columns(model, codecs, block[:n].cpu().numpy().astype(np.float64)):

@@ -24,7 +24,7 @@ from sklearn_cvae.objectives import warm_up
 Array = NDArray[Any]
 
 MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
-ROWS_SHOWN, EPOCHS_OF_LARGE = 600_000, 60
+ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 60
 MAX_ROWS_SHOWN, MIN_EPOCHS = 3_000_000, 20
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
@@ -457,9 +457,9 @@ def refit_prior(module: Any, data: TableDataset, seed: int) -> None:
     generator = torch.Generator(device=data.rows.device).manual_seed(seed)
     cpu = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(data), generator=cpu)[:MAX_LATENTS]
-    n_draws = int(np.clip(MAX_LATENTS // len(data), 1, MAX_DRAWS_PER_ROW))
+    n_draws = min(math.ceil(MAX_LATENTS / len(data)), MAX_DRAWS_PER_ROW)
     parts: list[tuple[Tensor, ...]] = []
-    for rows in order.repeat(n_draws).split(LATENT_ROWS):
+    for rows in order.repeat(n_draws)[:MAX_LATENTS].split(LATENT_ROWS):
         batch = data[rows]
         parts.append((*module.latents(batch.values, batch.observed, generator), batch.weight))
     z, c, weight = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -485,7 +485,7 @@ def auto_epochs(n_rows: int, steps_per_epoch: int) -> int:
     """Return how many epochs a table needs.
 
     150; fewer for tables under 2,000 rows, which are learned by heart, yet 500 steps; fewer from
-    4,000 rows, down to 60 at 10,000, and above 50,000 rows as many as show 3,000,000 rows, yet 20.
+    5,300 rows, down to 60 at 13,300, and above 50,000 rows as many as show 3,000,000 rows, yet 20.
 
     Examples
     --------

@@ -128,6 +128,15 @@ def test_temperature_narrows_and_widens(model):
     assert (cold == "high").mean() > (warm == "high").mean() + 0.03
 
 
+def test_any_container_is_a_set_and_extreme_temperatures_are_harmless(model):
+    for levels in (["low"], {"low"}, np.array(["low"]), pd.Series(["low"]), pd.Index(["low"])):
+        assert (model.sample(5, {"group": levels}, random_state=0)["group"] == "low").all()
+    coldest = model.sample(200, random_state=0, temperature=1e-6)
+    assert coldest["group"].isin(["low", "high"]).all()
+    assert coldest.notna().all().all()
+    assert model.sample(200, random_state=0, temperature=1e6).notna().all().all()
+
+
 def test_sweeps_change_only_what_was_not_asked_for(model):
     drawn = [model.sample(50, {"x": 0.5}, random_state=0, n_sweeps=n) for n in (0, 1)]
     assert not drawn[0]["y"].equals(drawn[1]["y"])
