@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_cvae.columns import Array, Choices
+from sklearn_cvae.columns import Array, Choices, NumericCodec
 from sklearn_cvae.table import (
     Column,
     TableCodec,
@@ -132,25 +132,23 @@ def _is_several(value: Any) -> bool:
 def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | None, list[str]]:
     """Return what a set or a range allows, and what is wrong with it."""
     column, codec = table.columns[j], table.codecs[j]
-    if isinstance(values, tuple):
-        if column.role == "level":
-            return None, [f"{column.name!r} is a category; pass a list of levels, not a range"]
-        ends, problems = _read_range(column, values)
-        if problems:
-            return None, problems
-        among = codec.between(*ends)  # type: ignore[union-attr]
-        if len(among.numbers) == 0:
-            low, high = list(column.write(np.array([codec.cells[0], codec.cells[-1]])))  # type: ignore[union-attr]
-            return None, [
-                f"{column.name!r} was never seen from {values[0]!r} to {values[1]!r}, but from "
-                f"{low!r} to {high!r}; ask for a range that holds seen values"
-            ]
-        return among, []
-    members = list(values)
-    numbers, problems = column.read_given(members)
-    if len(members) == 0 or (np.isnan(numbers).any() and not problems):
-        problems = [f"{column.name!r} takes a list of at least one value, none of them missing"]
-    return (None, problems) if problems else (codec.among(numbers), [])
+    if not isinstance(values, tuple):
+        members = list(values)
+        numbers, problems = column.read_given(members)
+        if not problems and (len(members) == 0 or np.isnan(numbers).any()):
+            problems = [f"{column.name!r} takes a list of at least one value, none of them missing"]
+        return (None, problems) if problems else (codec.among(numbers), [])
+    if not isinstance(codec, NumericCodec):
+        return None, [f"{column.name!r} is a category; pass a list of levels, not a range"]
+    ends, problems = _read_range(column, values)
+    among = codec.between(*ends)
+    if problems or len(among.numbers):
+        return among, problems
+    low, high = column.write(np.array([codec.cells[0], codec.cells[-1]]))
+    return None, [
+        f"{column.name!r} was never seen from {values[0]!r} to {values[1]!r}, but from "
+        f"{low!r} to {high!r}; ask for a range that holds seen values"
+    ]
 
 
 def _read_range(column: Column, values: tuple[Any, ...]) -> tuple[tuple[float, float], list[str]]:
