@@ -11,6 +11,7 @@ the condition gives). The mean effective sample size is of 64 proposals.
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,16 +108,18 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     args = parser.parse_args(arguments)
     train, test, _ = load_split(args.table, args.data, args.rows, 0)
     params = {} if args.max_iter is None else {"max_iter": args.max_iter}
+    start = time.perf_counter()
     model = ConditionalVAE(random_state=0, **params).fit(train)
+    took = f"Fitted in {time.perf_counter() - start:.0f} s, one thread."
     groups = pd.DataFrame([score(model, train, test, asked) for asked in ASKED[args.table]])
     text = groups.to_string(index=False, float_format="%.3f")
     title = f"# Rows drawn under conditions: {args.table}, {len(train):,} training rows"
     command = f"`python -m benchmarks.conditions --data DIR --table {args.table}`"
     about = "\n".join((__doc__ or "").strip().splitlines()[4:])
     args.output.mkdir(parents=True, exist_ok=True)
-    page = f"{title}\n\n{command}\n\n{about}\n\n```\n{text}\n```\n"
+    page = f"{title}\n\n{command}\n\n{about}\n\n{took}\n\n```\n{text}\n```\n"
     (args.output / "conditions.md").write_text(page)
-    print(text)
+    print(took, text, sep="\n")
     return groups
 
 
