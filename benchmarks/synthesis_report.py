@@ -128,21 +128,17 @@ def column_section(folder: Path) -> list[str]:
 def picture(results: pd.DataFrame) -> Figure:
     """Draw four scores of every method on every table."""
     figure = Figure(figsize=(13, 8), layout="constrained")
+    colours = dict(
+        zip(wide(results, "shape"), ["C0", "C1", "C2", "C4", "C5", "C8", "C9"] * 2, strict=False)
+    )
+    colours |= {CEILING: "k", OURS: "C3"}
     for ax, score in zip(figure.subplots(2, 2).flat, SCORES, strict=False):
         table = wide(results, score)
         place = np.arange(len(table))
         for method in table:
-            bold = method == OURS
-            colour = "k" if method == CEILING else "C3" if bold else None
-            marker = "_" if method == CEILING else "o"
-            ax.scatter(
-                place,
-                table[method],
-                s=70 if bold else 30,
-                label=method,
-                color=colour,
-                marker=marker,
-            )
+            size, marker = 70 if method == OURS else 30, "_" if method == CEILING else "o"
+            style = {"color": colours[method], "marker": marker, "label": method}
+            ax.scatter(place, table[method], s=size, **style)
         labels = [f"{name}\n{n:,}" for name, n in table.index]
         ax.set_xticks(place, labels, rotation=60, fontsize=7)
         ax.set_title(SCORES[score])

@@ -181,6 +181,10 @@ class MixturePrior(Prior):
         """Fit the Gaussians by expectation-maximisation, then the weights' dependence on c."""
         k = min(self.n_mixture, max(1, len(z) // LATENTS_PER_COMPONENT))
         log_weight, loc, variance = fit_mixture(z - self(c).shift, weight, k, generator)
+        # In order along their main direction, so that even choices of components are even there.
+        spread_out = (loc - loc.mean(dim=0)) * log_weight.exp().sqrt()[:, None]
+        order = (loc @ torch.linalg.svd(spread_out, full_matrices=False)[2][0]).argsort()
+        log_weight, loc, variance = log_weight[order], loc[order], variance[order]
         self.loc[:k] = loc
         self.log_scale[:k] = variance.log() / 2
         self.net.weight[: self.n_mixture] = 0
