@@ -84,7 +84,8 @@ def load_table(name: str, data: Path | None, n_rows: int, seed: int) -> pd.DataF
     table : DataFrame
         Numbers as float, categories as strings, missing cells as NaN.
     """
-    table = _from_files(name, data) if _in_folder(name, data) else _from_elsewhere(name)
+    whole, target, _ = _whole(name, data)
+    table = whole.drop(columns=target)
     order = np.random.default_rng(seed).permutation(len(table))[:n_rows]
     return table.iloc[order].reset_index(drop=True)
 
@@ -124,58 +125,26 @@ def load_split(name: str, data: Path | None, n_rows: int | None, seed: int) -> S
 
 def _whole(name: str, data: Path | None) -> tuple[pd.DataFrame, str, int | None]:
     """Return a table with its target, the target's name, and the published training rows."""
-    if _in_folder(name, data):
-        about = json.loads((Path(str(data)) / "tables" / f"{name}.json").read_text())
-        target = about["target"]
-        strings = list(about["categorical"])
-        strings += [target] if about["task"] == "classification" else []
-        table = pd.read_csv(
-            Path(str(data)) / "tables" / f"{name}.csv.gz",
-            dtype=dict.fromkeys(strings, str),
-            usecols=[*about["numeric"], *about["categorical"], target],
-        )
-        n_train = about.get("n_train")
-        kept = table[target].notna()
-        return _typed(table[kept], strings), target, n_train
+    if data is not None and (data / "tables" / f"{name}.json").exists():
+        return _from_files(name, data)
     if name == "penguins":
         return _typed(load_penguins(), ["year"]), "species", None
     if name in BUNDLED:
-        frame = BUNDLED[name](as_frame=True).frame
-        return _typed(frame, ["sex"] if name == "diabetes" else ["target"]), "target", None
-    asked = OPENML[name]
-    found = datasets.fetch_openml(
-        name=asked.get("name"),
-        data_id=asked.get("data_id"),
-        target_column=asked.get("target", "default-target"),
-        as_frame=True,
-        parser="auto",
-    )
-    features = _typed(found.data.drop(columns=asked.get("drop", [])), asked.get("categorical", ()))
-    target = str(found.target.name)
-    return features.assign(**{target: _typed(found.target.to_frame(), ())[target]}), target, None
+        categorical = ["sex"] if name == "diabetes" else ["target"]
+        return _typed(BUNDLED[name](as_frame=True).frame, categorical), "target", None
+    return _from_openml(**OPENML[name])
 
 
-def _in_folder(name: str, data: Path | None) -> bool:
-    return data is not None and (data / "tables" / f"{name}.json").exists()
-
-
-def _from_files(name: str, data: Path) -> pd.DataFrame:
+def _from_files(name: str, data: Path) -> tuple[pd.DataFrame, str, int | None]:
     about = json.loads((data / "tables" / f"{name}.json").read_text())
+    target = about["target"]
+    strings = about["categorical"] + ([target] if about["task"] == "classification" else [])
     table = pd.read_csv(
         data / "tables" / f"{name}.csv.gz",
-        dtype=dict.fromkeys(about["categorical"], str),
-        usecols=about["numeric"] + about["categorical"],
+        dtype=dict.fromkeys(strings, str),
+        usecols=[*about["numeric"], *about["categorical"], target],
     )
-    return _typed(table, about["categorical"])
-
-
-def _from_elsewhere(name: str) -> pd.DataFrame:
-    if name == "penguins":
-        return _typed(load_penguins().drop(columns="species"), ["year"])
-    if name in BUNDLED:
-        categorical = ["sex"] if name == "diabetes" else []
-        return _typed(BUNDLED[name](as_frame=True).data, categorical)
-    return _from_openml(**OPENML[name])
+    return _typed(table, strings), target, about.get("n_train")
 
 
 def _from_openml(
@@ -184,11 +153,12 @@ def _from_openml(
     target: str = "default-target",
     categorical: tuple[str, ...] = (),
     drop: tuple[str, ...] = (),
-) -> pd.DataFrame:
-    table = datasets.fetch_openml(
+) -> tuple[pd.DataFrame, str, None]:
+    found = datasets.fetch_openml(
         name=name, data_id=data_id, target_column=target, as_frame=True, parser="auto"
-    ).data
-    return _typed(table.drop(columns=list(drop), errors="ignore"), categorical)
+    )
+    table = pd.concat([found.data.drop(columns=list(drop), errors="ignore"), found.target], axis=1)
+    return _typed(table, categorical), str(found.target.name), None
 
 
 def _typed(table: pd.DataFrame, categorical: list[str] | tuple[str, ...]) -> pd.DataFrame:

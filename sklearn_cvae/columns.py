@@ -111,7 +111,8 @@ class LevelCodec:
 
     def among(self, numbers: Array) -> Choices:
         """Return the choice among some levels."""
-        return Choices(np.unique(numbers), np.ones(len(np.unique(numbers))))
+        levels = np.unique(numbers)
+        return Choices(levels, np.ones(len(levels)))
 
     def _known(self, levels: Array) -> Array:
         return levels.astype(float) if self.n_levels else np.full(len(levels), np.nan)
@@ -275,8 +276,9 @@ class NumericCodec:
         continuous column, numbers of as many decimals.
         """
         atom, within = _locate(probs, q)
-        position = within * np.diff(self.first_cell)[atom]
-        step = np.minimum(position.astype(int), np.diff(self.first_cell)[atom] - 1)
+        n_cells = self.first_cell[atom + 1] - self.first_cell[atom]
+        position = within * n_cells
+        step = np.minimum(position.astype(int), n_cells - 1)
         chosen = self.first_cell[atom] + step
         drawn = self.cells[chosen]
         if self.decimals == SEEN_ONLY:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import math
+import numbers as number_types
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from sklearn_cvae.columns import Array, Choices, NumericCodec
 from sklearn_cvae.table import (
@@ -17,6 +20,7 @@ from sklearn_cvae.table import (
     objects_of,
     position_of,
 )
+from sklearn_cvae.validation import check_count, draw_seed, random_source
 
 
 class Asked(NamedTuple):
@@ -60,6 +64,32 @@ class Drawing(NamedTuple):
     def given(self, rows: slice) -> Array:
         """Return the conditions of some of the drawn rows."""
         return self.asked.numbers[np.arange(rows.start, rows.stop) // self.n_each]
+
+    def blocks(self, size: int, *, verbose: bool) -> Iterator[slice]:
+        """Cut the rows into blocks, under a progress bar if `verbose`."""
+        with tqdm(total=self.n_rows, desc="sample", unit="row", disable=not verbose) as bar:
+            for start in range(0, self.n_rows, size):
+                rows = slice(start, min(start + size, self.n_rows))
+                yield rows
+                bar.update(rows.stop - rows.start)
+
+
+def read_drawing(
+    table: TableCodec,
+    conditions: Any,
+    n_samples: int,
+    random_state: Any,
+    temperature: float,
+    n_sweeps: int,
+) -> Drawing:
+    """Check what is asked of draws, before any is made; see `ConditionalVAE.sample`."""
+    check_count("n_samples", n_samples, 1)
+    check_count("n_sweeps", n_sweeps, 0)
+    if not isinstance(temperature, number_types.Real) or not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be a number above 0, got {temperature!r}.")
+    asked = read_conditions(table, conditions)
+    seed = draw_seed(random_source(random_state))
+    return Drawing(asked, int(n_samples), seed, float(temperature), int(n_sweeps))
 
 
 def read_conditions(table: TableCodec, conditions: Any, *, only_conditions: bool = False) -> Asked:

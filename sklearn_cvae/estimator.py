@@ -25,11 +25,10 @@ from sklearn.utils.validation import (
     check_array,
     check_is_fitted,
 )
-from tqdm.auto import tqdm
 
 from sklearn_cvae import inference
 from sklearn_cvae.columns import Array, Cells
-from sklearn_cvae.conditions import Drawing, read_conditions
+from sklearn_cvae.conditions import Drawing, read_conditions, read_drawing
 from sklearn_cvae.model import TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.priors import PRIORS
@@ -470,10 +469,13 @@ class ConditionalVAE(
         >>> len(drawn), int(drawn["year"].min()), sorted(drawn["species"].unique())
         (50, 2008, ['Adelie', 'Gentoo'])
         """
-        drawing = self._drawing(n_samples, conditions, random_state, temperature, n_sweeps)
+        check_is_fitted(self)
+        drawing = read_drawing(
+            self._table, conditions, n_samples, random_state, temperature, n_sweeps
+        )
         total = drawing.n_rows
         numbers, ess = np.empty((total, len(self._table.columns))), np.empty(total)
-        for rows in self._blocks(total, SAMPLE_BLOCK):
+        for rows in drawing.blocks(SAMPLE_BLOCK, verbose=bool(self.verbose)):
             numbers[rows], ess[rows] = self._draw(drawing, rows)
         X = self._table.write(numbers)
         return (X, ess) if return_ess else X
@@ -510,33 +512,15 @@ class ConditionalVAE(
         >>> [len(batch) for batch in cvae.sample_batches(250, batch_size=100)]
         [100, 100, 50]
         """
+        check_is_fitted(self)
         check_count("batch_size", batch_size, 1)
-        drawing = self._drawing(n_samples, conditions, random_state, temperature, n_sweeps)
+        drawing = read_drawing(
+            self._table, conditions, n_samples, random_state, temperature, n_sweeps
+        )
         return (
             self._table.write(self._draw(drawing, rows)[0])
-            for rows in self._blocks(drawing.n_rows, batch_size)
+            for rows in drawing.blocks(batch_size, verbose=bool(self.verbose))
         )
-
-    def _drawing(
-        self, n_samples: int, conditions: Any, random_state: Any, temperature: float, n_sweeps: int
-    ) -> Drawing:
-        """Check what is asked of draws, before any is made."""
-        check_is_fitted(self)
-        check_count("n_samples", n_samples, 1)
-        check_count("n_sweeps", n_sweeps, 0)
-        if not isinstance(temperature, number_types.Real) or not 0 < temperature < math.inf:
-            raise ValueError(f"temperature must be a number above 0, got {temperature!r}.")
-        asked = read_conditions(self._table, conditions)
-        seed = draw_seed(random_source(random_state))
-        return Drawing(asked, int(n_samples), seed, float(temperature), int(n_sweeps))
-
-    def _blocks(self, total: int, size: int) -> Iterator[slice]:
-        """Cut rows into blocks, under a progress bar if `verbose`."""
-        with tqdm(total=total, desc="sample", unit="row", disable=not self.verbose) as bar:
-            for start in range(0, total, size):
-                rows = slice(start, min(start + size, total))
-                yield rows
-                bar.update(rows.stop - rows.start)
 
     def _draw(self, drawing: Drawing, rows: slice) -> tuple[Array, Array]:
         """Return some of the rows' numbers, conditions as given, and effective sample sizes."""

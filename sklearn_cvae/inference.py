@@ -23,7 +23,6 @@ from sklearn_cvae.objectives import log_weights
 from sklearn_cvae.priors import DiagonalNormal
 
 Array = NDArray[Any]
-Sampler = Callable[[Tensor], Tensor]
 Decoder = Callable[[Codec, Array, int, slice], Array]
 
 CHUNK = 256
@@ -147,7 +146,7 @@ def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
     with torch.inference_mode():
         for chunk in _chunks(model, cells):
             u = uniforms.to(chunk.c.device)[:, None].expand(-1, CHUNK, -1)
-            log_w = _proposals(model, [], chunk, {}, model.prior(chunk.c), u).log_weight
+            log_w = _proposals(model, chunk, [], model.prior(chunk.c), u).log_weight
             log_mean = log_w.double().logsumexp(dim=0) - np.log(n_draws)
             log_mean[chunk.hidden[:, 0]] = 0.0
             result[chunk.rows] = log_mean[: len(result[chunk.rows])].cpu().numpy()
@@ -276,10 +275,11 @@ def sample(
     Generative Models. ICML 2014 (appendix F: such chains, for missing cells).
     """
     draws = Draws(np.empty(cells.values.shape), np.empty(len(cells.values)))
+    chosen = [_Chosen(model, codecs[j], j, choice) for j, choice in choices.items()]
     model.eval()
     with torch.inference_mode():
         for chunk in _chunks(model, cells):
-            z, chunk, effective = _first_latents(model, codecs, chunk, choices, noise, temperature)
+            z, chunk, effective = _first_latents(model, chunk, chosen, noise, temperature)
             n = chunk.rows.stop - chunk.rows.start
             numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature)
             for sweep in range(1, n_sweeps + 1):
@@ -287,43 +287,38 @@ def sample(
                 u = _padded(again.latent(chunk.rows, model.n_components)).to(z.device)
                 z = _whole(model, codecs, chunk, numbers).posterior.draw(_normal(u))
                 numbers = _drawn_cells(model, codecs, chunk, z, again, temperature)
-            for j, choice in choices.items():
-                numbers[:, j] = _number_of(codecs[j], choice, chunk.values[:n, j].cpu().numpy())
+            for column in chosen:
+                numbers[:, column.position] = column.numbers_in(chunk)
             draws.numbers[chunk.rows], draws.effective[chunk.rows] = numbers, effective[:n]
     return draws
 
 
 def _first_latents(
     model: TableCVAE,
-    codecs: Sequence[Codec],
     chunk: _Chunk,
-    choices: dict[int, Choices],
+    chosen: list[_Chosen],
     noise: RowNoise,
     temperature: float,
 ) -> tuple[Tensor, _Chunk, Array]:
     """Return a latent vector per row, the chunk with the choices made, and effective numbers."""
-    width = model.n_components + 2 + len(choices)
+    width = model.n_components + 2 + len(chosen)
     u = _padded(noise.latent(chunk.rows, width)).to(chunk.c.device)
     prior = model.prior(chunk.c).widened(temperature**0.5)
     z = _prior_draw(prior, u[:, : model.n_components + 1])
-    effective = np.full(CHUNK, float(N_PROPOSALS))
-    if choices or not chunk.hidden.all():
-        even = shared_uniforms(N_PROPOSALS, width - 2).to(u.device)
-        shifted = (even[:, None] + u[:, :-1]) % 1
-        proposals = _proposals(model, codecs, chunk, choices, prior, shifted)
-        weight = proposals.log_weight.T.double().softmax(dim=1)
-        cumulated = weight.cumsum(dim=1)
-        k = torch.searchsorted(cumulated, u[:, -1:].double() * cumulated[:, -1:])[:, 0]
-        at = k.clamp(max=N_PROPOSALS - 1), torch.arange(CHUNK, device=u.device)
-        asked = torch.tensor(len(choices) > 0, device=u.device) | ~chunk.hidden
-        z = torch.where(asked, proposals.z[at], z)
-        chunk = chunk._replace(values=proposals.values[at]) if choices else chunk
-        visible = chunk.visible.clone()
-        visible[:, list(choices)] = True
-        chunk = chunk._replace(visible=visible)
-        sharp = (1 / weight.square().sum(dim=1)).cpu().numpy()
-        effective = np.where(asked[:, 0].cpu().numpy(), sharp, effective)
-    return z, chunk, effective
+    free = chunk.hidden & (len(chosen) == 0)
+    if free.all():
+        return z, chunk, np.full(CHUNK, float(N_PROPOSALS))
+    even = shared_uniforms(N_PROPOSALS, width - 2).to(u.device)
+    proposals = _proposals(model, chunk, chosen, prior, (even[:, None] + u[:, :-1]) % 1)
+    weight = proposals.log_weight.T.double().softmax(dim=1)
+    cumulated = weight.cumsum(dim=1)
+    k = torch.searchsorted(cumulated, u[:, -1:].double() * cumulated[:, -1:])[:, 0]
+    at = k.clamp(max=N_PROPOSALS - 1), torch.arange(CHUNK, device=u.device)
+    visible = chunk.visible.clone()
+    visible[:, [column.position for column in chosen]] = True
+    chunk = chunk._replace(values=proposals.values[at], visible=visible)
+    effective = torch.where(free[:, 0], N_PROPOSALS, 1 / weight.square().sum(dim=1))
+    return torch.where(free, z, proposals.z[at]), chunk, effective.cpu().numpy()
 
 
 class _Proposals(NamedTuple):
@@ -336,9 +331,8 @@ class _Proposals(NamedTuple):
 
 def _proposals(
     model: TableCVAE,
-    codecs: Sequence[Codec],
     chunk: _Chunk,
-    choices: dict[int, Choices],
+    chosen: list[_Chosen],
     prior: Any,
     uniforms: Tensor,
 ) -> _Proposals:
@@ -347,14 +341,12 @@ def _proposals(
     Parameters
     ----------
     model : TableCVAE
-    codecs : sequence of codec
     chunk : _Chunk
-    choices : dict of int to Choices
+    chosen : list of _Chosen
         Each proposal shows one of a column's numbers, all alike in probability.
     prior : DiagonalNormal or NormalMixture
-    uniforms : Tensor of shape (n_draws, CHUNK, n_components + 1 + n_choices)
+    uniforms : Tensor of shape (n_draws, CHUNK, n_components + 1 + n_chosen)
     """
-    chosen = [_Chosen(model, codecs[j], j, choice) for j, choice in choices.items()]
     width = model.n_components
     parts = []
     for i, u in enumerate(uniforms):
@@ -373,11 +365,18 @@ def _proposals(
 class _Chosen:
     """A column's choices on the model's scale and device."""
 
-    def __init__(self, model: TableCVAE, codec: Codec, column: int, choices: Choices) -> None:
+    def __init__(self, model: TableCVAE, codec: Codec, position: int, choices: Choices) -> None:
+        encoded = codec.encode(choices.numbers)
+        order = np.argsort(encoded, kind="stable")
+        self.position, self.numbers, self.encoded = position, choices.numbers[order], encoded[order]
         device = model.is_condition.device
-        self.column = column
-        self.values = torch.from_numpy(codec.encode(choices.numbers)).to(device)
-        self.log_share = torch.from_numpy(np.log(choices.atoms_share)).float().to(device)
+        self.values = torch.from_numpy(self.encoded).to(device)
+        self.log_share = torch.from_numpy(np.log(choices.atoms_share[order])).float().to(device)
+
+    def numbers_in(self, chunk: _Chunk) -> Array:
+        """Return the numbers that a chunk's rows show."""
+        shown = chunk.values[: chunk.rows.stop - chunk.rows.start, self.position].cpu().numpy()
+        return self.numbers[np.searchsorted(self.encoded, shown)]
 
 
 def _choose(
@@ -388,19 +387,12 @@ def _choose(
     if not chosen:
         return chunk, log_share
     values, visible = chunk.values.clone(), chunk.visible.clone()
-    for column, position in zip(chosen, u.T, strict=True):
-        at = (position * len(column.values)).long().clamp(max=len(column.values) - 1)
-        values[:, column.column] = column.values[at]
-        visible[:, column.column] = True
+    for column, share in zip(chosen, u.T, strict=True):
+        at = (share * len(column.values)).long().clamp(max=len(column.values) - 1)
+        values[:, column.position] = column.values[at]
+        visible[:, column.position] = True
         log_share = log_share + column.log_share[at]
     return chunk.showing(model, values, visible), log_share
-
-
-def _number_of(codec: Codec, choices: Choices, values: Array) -> Array:
-    """Return the numbers among the choices that were encoded as these values."""
-    encoded = codec.encode(choices.numbers)
-    order = np.argsort(encoded, kind="stable")
-    return choices.numbers[order][np.searchsorted(encoded[order], values)]
 
 
 def _drawn_cells(

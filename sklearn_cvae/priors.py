@@ -204,7 +204,8 @@ class MixturePrior(Prior):
             for group in optimizer.param_groups:
                 group["lr"] = WEIGHTS_RATE * (1 - step / N_WEIGHT_STEPS)
             optimizer.zero_grad()
-            (-(self(c[rows]).log_prob(z[rows]) * weight[rows]).sum() / weight.sum()).backward()
+            loss = -(self(c[rows]).log_prob(z[rows]) * weight[rows]).sum()
+            (loss / weight[rows].sum().clamp(min=1e-12)).backward()
             optimizer.step()
 
 

@@ -27,7 +27,7 @@ OURS = {
     "model": {"columns", "factors", "missingness", "networks", "objectives", "priors"},
     "training": {"objectives"},
     "inference": {"columns", "model", "objectives", "priors"},
-    "conditions": {"columns", "table"},
+    "conditions": {"columns", "table", "validation"},
     "validation": {"columns", "table"},
     "estimator": {
         "columns",
