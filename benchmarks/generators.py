@@ -26,7 +26,7 @@ from benchmarks.peers import (
     to_codes,
 )
 from sklearn_cvae import ConditionalVAE
-from sklearn_cvae.columns import NumericCodec
+from sklearn_cvae.codecs import NumericCodec
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from sklearn_cvae.columns import Array, Choices, NumericCodec
+from sklearn_cvae.codecs import Array, Choices, LevelCodec
 from sklearn_cvae.table import (
     Column,
     TableCodec,
@@ -168,13 +168,13 @@ def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | Non
         if not problems and (len(members) == 0 or np.isnan(numbers).any()):
             problems = [f"{column.name!r} takes a list of at least one value, none of them missing"]
         return (None, problems) if problems else (codec.among(numbers), [])
-    if not isinstance(codec, NumericCodec):
+    if isinstance(codec, LevelCodec):
         return None, [f"{column.name!r} is a category; pass a list of levels, not a range"]
     ends, problems = _read_range(column, values)
     among = codec.between(*ends)
     if problems or len(among.numbers):
         return among, problems
-    low, high = column.write(np.array([codec.cells[0], codec.cells[-1]]))
+    low, high = column.write(codec.seen)
     return None, [
         f"{column.name!r} was never seen from {values[0]!r} to {values[1]!r}, but from "
         f"{low!r} to {high!r}; ask for a range that holds seen values"

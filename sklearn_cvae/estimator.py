@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from sklearn_cvae import inference
-from sklearn_cvae.columns import Array, Cells
+from sklearn_cvae.codecs import Array, Cells
 from sklearn_cvae.conditions import Drawing, read_conditions, read_drawing
 from sklearn_cvae.model import TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING

@@ -11,7 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from sklearn_cvae.columns import Array
+from sklearn_cvae.codecs import Array
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.table import add_columns, is_frame, keep_columns, missing_cells, replace_values
 from sklearn_cvae.validation import POINT_STRATEGIES, checked_bounds, checked_table, table_tags

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 from torch import Tensor
 
-from sklearn_cvae.columns import Cells, Choices, Codec, Numeric
+from sklearn_cvae.codecs import Cells, Choices, Codec
+from sklearn_cvae.likelihoods import Numeric
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.objectives import log_weights
 from sklearn_cvae.priors import DiagonalNormal

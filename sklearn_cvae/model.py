@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from sklearn_cvae.columns import KINDS, Codec, Kind, Numeric
+from sklearn_cvae.codecs import Codec
 from sklearn_cvae.factors import FactorAnalysis
+from sklearn_cvae.likelihoods import LIKELIHOODS, Kind, Numeric
 from sklearn_cvae.missingness import SelfMasking
 from sklearn_cvae.networks import CONDITIONING, Linear
 from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
@@ -75,7 +76,7 @@ class TableCVAE(nn.Module):
     codecs : sequence of codec
         One per column of the table.
     likelihoods : sequence of str
-        One key of `KINDS` per column.
+        One key of `LIKELIHOODS` per column.
     conditions : sequence of int
         Positions of the condition columns.
     n_components : int
@@ -316,5 +317,6 @@ def group_columns(codecs: Sequence[Codec], likelihoods: Sequence[str]) -> list[K
         size = (codec.n_atoms - 1).bit_length() // 2
         groups.setdefault((name, size), []).append(j)
     return [
-        KINDS[name](columns, [codecs[j] for j in columns]) for (name, _), columns in groups.items()
+        LIKELIHOODS[name](columns, [codecs[j] for j in columns])
+        for (name, _), columns in groups.items()
     ]

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from sklearn_cvae._version import __version__
-from sklearn_cvae.columns import Codec, LevelCodec, NumericCodec
+from sklearn_cvae.codecs import CODECS, Codec
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.imputer import CVAEImputer
 from sklearn_cvae.table import Column, Schema, TableCodec, is_frame
@@ -33,16 +34,6 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 MAGIC = "sklearn_cvae-1"
-CODEC_FIELDS = (
-    "knots",
-    "scores",
-    "first",
-    "means",
-    "widths",
-    "cells",
-    "first_cell",
-    "decimals",
-)
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = ("loss_curve_", "validation_curve_", "n_iter_", "n_features_in_")
 
@@ -181,14 +172,14 @@ def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
         for name, tensor in model.net_.module_.state_dict().items()
     }
     for j, codec in enumerate(table.codecs):
-        if isinstance(codec, NumericCodec):
-            arrays |= {f"codec.{j}.{f}": np.asarray(getattr(codec, f)) for f in CODEC_FIELDS}
+        arrays |= {f"codec.{j}.{f.name}": np.asarray(getattr(codec, f.name)) for f in fields(codec)}
     library, extra = _describe_frame(table.schema.frame)
     about = {
         "params": _describe_params(model),
         "library": library,
         "columns": [_describe_column(c, library) for c in table.schema.columns],
         "target": table.target and _describe_column(table.target, "pandas"),
+        "codecs": [_codec_name(codec) for codec in table.codecs],
         "likelihoods": table.likelihoods,
         "conditions": table.conditions,
         "feature_names_in_": getattr(model, "feature_names_in_", None),
@@ -204,11 +195,10 @@ def _rebuild_model(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE:
         _rebuild_column(c, about["library"], frame, j) for j, c in enumerate(about["columns"])
     ]
     target = about["target"] and _rebuild_column(about["target"], "pandas", None, 0)
-    every = [*columns, target] if target else columns
     table = TableCodec(
         schema=Schema(tuple(columns), frame),
         target=target or None,
-        codecs=tuple(_rebuild_codec(c, j, arrays) for j, c in enumerate(every)),
+        codecs=tuple(_rebuild_codec(n, j, arrays) for j, n in enumerate(about["codecs"])),
         likelihoods=tuple(about["likelihoods"]),
         conditions=tuple(about["conditions"]),
     )
@@ -245,11 +235,15 @@ def _set_features(estimator: Any, about: dict[str, Any]) -> None:
         estimator.feature_names_in_ = np.asarray(about["feature_names_in_"], dtype=object)
 
 
-def _rebuild_codec(column: Column, j: int, arrays: Arrays) -> Codec:
-    if column.role == "level":
-        return LevelCodec(len(column.levels))
-    fields: dict[str, Any] = {field: arrays[f"codec.{j}.{field}"] for field in CODEC_FIELDS}
-    return NumericCodec(**{**fields, "decimals": int(fields["decimals"])})
+def _codec_name(codec: Codec) -> str:
+    (name,) = (name for name, kind in CODECS.items() if type(codec) is kind)
+    return name
+
+
+def _rebuild_codec(name: str, j: int, arrays: Arrays) -> Codec:
+    kind: Any = CODECS[name]
+    parts = {f.name: arrays[f"codec.{j}.{f.name}"] for f in fields(kind)}
+    return kind(**{key: part if part.ndim else part.item() for key, part in parts.items()})
 
 
 # --------------------------------------------------------------------------------------
@@ -300,8 +294,8 @@ def _describe_column(column: Column, library: str) -> dict[str, Any]:
 
 def _rebuild_column(about: dict[str, Any], library: str, frame: Any, j: int) -> Column:
     template = frame.to_series(j) if library == "polars" else _empty_series(about)
-    fields = {field: about[field] for field in COLUMN_FIELDS}
-    return Column(**{**fields, "levels": tuple(about["levels"])}, template=template)
+    about_it = {field: about[field] for field in COLUMN_FIELDS}
+    return Column(**{**about_it, "levels": tuple(about["levels"])}, template=template)
 
 
 def _empty_series(about: dict[str, Any]) -> pd.Series:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from sklearn_cvae.columns import LOG_2PI
+from sklearn_cvae.likelihoods import LOG_2PI
 from sklearn_cvae.networks import Linear
 
 N_EM_STEPS = 30

@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from sklearn_cvae.columns import KINDS, Array, Cells, Codec, LevelCodec, NumericCodec
+from sklearn_cvae.codecs import Array, Cells, Codec
+from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood
 
 MAX_NAMED = 5
 Mask = NDArray[np.bool_]
@@ -50,6 +51,11 @@ class Column:
     integer: bool = False
     origin: int = 0
     unit: int = 1
+
+    @property
+    def n_levels(self) -> int | None:
+        """Number of levels, None for a column of numbers or times."""
+        return len(self.levels) if self.role == "level" else None
 
     def read(self, series: Any) -> Array:
         """Return the cells as float64 numbers, NaN where missing or unknown."""
@@ -251,12 +257,19 @@ class TableCodec:
         wanted = _wanted_likelihoods(table.names, likelihoods)
         series = column_list(X) + ([] if target is None else [target])
         values = np.empty((len(X), len(series)), dtype=np.float32)
-        codecs, names = [], []
+        codecs, names, problems = [], [], []
         for j, (column, cells) in enumerate(zip(table.columns, series, strict=True)):
             numbers = column.read(cells)
-            codecs.append(_fit_codec(column, numbers))
-            names.append(_choose_likelihood(column, wanted.get(column.name)))
+            name = wanted.get(column.name, default_likelihood(column.n_levels))
+            problem = LIKELIHOODS[name].refuses(numbers, column.n_levels)
+            if problem:
+                problems.append(f"{column.name!r}: {name!r} {problem}")
+                continue
+            codecs.append(LIKELIHOODS[name].fit_codec(numbers, column.n_levels))
+            names.append(name)
             values[:, j] = codecs[-1].encode(numbers)
+        if problems:
+            raise ValueError("These likelihoods do not suit:\n- " + "\n- ".join(problems))
         if len(chosen) == len(series):
             raise ValueError(
                 f"All columns are conditions ({table.names!r}); leave at least one to be modelled."
@@ -326,7 +339,7 @@ class TableCodec:
         total = np.zeros(len(numbers))
         for j, (codec, name) in enumerate(zip(self.codecs, self.likelihoods, strict=True)):
             rows = scored[:, j]
-            total[rows] += KINDS[name].log_volume(codec, numbers[rows, j])
+            total[rows] += LIKELIHOODS[name].log_volume(codec, numbers[rows, j])
         return total
 
     def clip(self, numbers: Array, low: Array, high: Array) -> Array:
@@ -382,11 +395,17 @@ def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
 
 
 def _wanted_likelihoods(names: list[Hashable], likelihoods: Any) -> dict[Hashable, str]:
+    """Return the likelihood asked for by column; refuse columns and likelihoods there are not."""
     if isinstance(likelihoods, str):
         return {}
-    unknown = [name for name in likelihoods if name not in names]
-    if unknown:
-        raise ValueError(f"likelihoods names columns that X does not have: {unknown!r}.")
+    problems = [f"{name!r} is not a column of X" for name in likelihoods if name not in names]
+    problems += [
+        f"{name!r}: there is no likelihood {wanted!r}, but {sorted(LIKELIHOODS)}"
+        for name, wanted in likelihoods.items()
+        if wanted not in LIKELIHOODS
+    ]
+    if problems:
+        raise ValueError("These likelihoods cannot be used:\n- " + "\n- ".join(problems))
     return dict(likelihoods)
 
 
@@ -663,36 +682,6 @@ def _levels(series: Any) -> tuple[Any, ...]:
         return tuple(sorted(present))
     except TypeError:
         return tuple(sorted(present, key=lambda v: (type(v).__name__, str(v))))
-
-
-def _fit_codec(column: Column, numbers: Array) -> Codec:
-    """Learn the codec of a column from its training numbers."""
-    if column.role == "level":
-        return LevelCodec(len(column.levels))
-    return NumericCodec.fit(numbers)
-
-
-def _choose_likelihood(column: Column, wanted: str | None) -> str:
-    """Return the wanted likelihood, or the default one for the column's role.
-
-    Raises
-    ------
-    ValueError
-        If the wanted likelihood does not suit the column.
-    """
-    if column.role == "level":
-        binary = len(column.levels) == 2
-        suited = ["bernoulli", "categorical"] if binary else ["categorical"]
-    else:
-        suited = ["histogram", "rank_normal"]
-    if wanted is None:
-        return suited[0]
-    if wanted not in suited:
-        raise ValueError(
-            f"likelihoods[{column.name!r}] is {wanted!r}, but a {column.role} column"
-            f"{f' of {len(column.levels)} levels' if column.levels else ''} takes one of {suited}."
-        )
-    return wanted
 
 
 # --------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from sklearn_cvae.columns import Array
+from sklearn_cvae.codecs import Array
 from sklearn_cvae.table import as_table, check_cells
 
 POINT_STRATEGIES = ("mean", "median", "mode")

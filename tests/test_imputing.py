@@ -10,7 +10,7 @@ import torch
 from conftest import small
 
 from sklearn_cvae import ConditionalVAE, CVAEImputer, load, save
-from sklearn_cvae.columns import NumericCodec
+from sklearn_cvae.codecs import NumericCodec
 from sklearn_cvae.plotting import OverimputationDisplay
 
 

@@ -12,7 +12,8 @@ import sklearn_cvae
 ROOT = Path(sklearn_cvae.__file__).parent
 BOTTOM: set[str] = set()
 OURS = {
-    "columns": BOTTOM,
+    "codecs": BOTTOM,
+    "likelihoods": {"codecs"},
     "factors": BOTTOM,
     "networks": BOTTOM,
     "objectives": BOTTOM,
@@ -21,16 +22,24 @@ OURS = {
     "plotting": {"metrics"},
     "reporting": {"metrics", "plotting"},
     "pooling": BOTTOM,
-    "missingness": {"columns"},
-    "priors": {"columns", "networks"},
-    "table": {"columns"},
-    "model": {"columns", "factors", "missingness", "networks", "objectives", "priors"},
+    "missingness": {"likelihoods"},
+    "priors": {"likelihoods", "networks"},
+    "table": {"codecs", "likelihoods"},
+    "model": {
+        "codecs",
+        "factors",
+        "likelihoods",
+        "missingness",
+        "networks",
+        "objectives",
+        "priors",
+    },
     "training": {"objectives"},
-    "inference": {"columns", "model", "objectives", "priors"},
-    "conditions": {"columns", "table", "validation"},
-    "validation": {"columns", "table"},
+    "inference": {"codecs", "likelihoods", "model", "objectives", "priors"},
+    "conditions": {"codecs", "table", "validation"},
+    "validation": {"codecs", "table"},
     "estimator": {
-        "columns",
+        "codecs",
         "conditions",
         "networks",
         "priors",
@@ -40,8 +49,8 @@ OURS = {
         "inference",
         "validation",
     },
-    "imputer": {"columns", "table", "validation", "estimator"},
-    "persistence": {"_version", "columns", "table", "estimator", "imputer"},
+    "imputer": {"codecs", "table", "validation", "estimator"},
+    "persistence": {"_version", "codecs", "table", "estimator", "imputer"},
 }
 ONLY_IN = {
     "narwhals": {"table"},

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from sklearn_cvae import inference, objectives
-from sklearn_cvae.columns import Cells, LevelCodec, NumericCodec
+from sklearn_cvae.codecs import Cells, LevelCodec, NumericCodec
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout
 from sklearn_cvae.priors import PRIORS, DiagonalNormal, NormalMixture

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_cvae.columns import KINDS, SEEN_ONLY, LevelCodec, NumericCodec, _edges
+from sklearn_cvae.codecs import SEEN_ONLY, LevelCodec, NumericCodec, _edges
+from sklearn_cvae.likelihoods import LIKELIHOODS
 
 RNG = np.random.default_rng(0)
 COLUMNS = {
@@ -94,9 +95,9 @@ def test_a_column_without_cells_decodes_to_missing():
 
 def make_kind(name, *columns):
     """A kind over the given columns, with some parameters and the columns' encoded cells."""
-    numeric = KINDS[name].numeric
+    numeric = LIKELIHOODS[name].numeric
     codecs = [NumericCodec.fit(c) if numeric else LevelCodec(int(c.max()) + 1) for c in columns]
-    kind = KINDS[name](list(range(len(columns))), codecs)
+    kind = LIKELIHOODS[name](list(range(len(columns))), codecs)
     values = torch.tensor(np.stack([k.encode(c) for k, c in zip(codecs, columns)], axis=1))
     generator = torch.Generator().manual_seed(0)
     params = torch.randn((len(values), kind.n_params), generator=generator)
@@ -104,14 +105,14 @@ def make_kind(name, *columns):
 
 
 def some_columns(name):
-    if KINDS[name].numeric:
+    if LIKELIHOODS[name].numeric:
         return COLUMNS["normal"], COLUMNS["spiked"], COLUMNS["few"], np.full(500, 2.0)
     if name == "bernoulli":
         return tuple(RNG.integers(0, 2, (2, 500)).astype(float))
     return COLUMNS["few"], RNG.integers(0, 17, 500).astype(float), np.zeros(500)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", LIKELIHOODS)
 def test_contract_of_every_kind(name):
     kind, codecs, values, params = make_kind(name, *some_columns(name))
     n, m = values.shape
