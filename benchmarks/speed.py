@@ -28,9 +28,7 @@ import torch
 from torch import nn
 
 from sklearn_cvae import ConditionalVAE, inference
-from sklearn_cvae.objectives import warm_up
 from sklearn_cvae.training import (
-    KL_WARM_UP_SHARE,
     MUON_RATIO,
     Batch,
     CVAENet,
@@ -76,7 +74,7 @@ def bare_epoch(module: nn.Module, data: TableDataset, n_epochs: int) -> None:
                 group["lr"] = group.setdefault("base", group["lr"]) * one_cycle(step / n_steps)
             adam.zero_grad()
             muon.zero_grad()
-            beta = warm_up(step, n_steps, KL_WARM_UP_SHARE)
+            beta = module.objective.weight(step / n_steps)
             losses = module(values[rows], observed[rows], beta, generator)
             loss = (losses * weight[rows]).sum() / weight[rows].sum()
             loss.backward()

@@ -71,13 +71,16 @@ class FactorAnalysis(nn.Module):
         mean = (x * shown).sum(0) / count
         scale = (((x - mean) ** 2 * shown).sum(0) / count).sqrt()
         scale = torch.where(scale > 1e-6, scale, 1.0)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        if self.n_factors == 0:
+            return
         x = (x - mean) / scale * shown
         loadings, noise = _leading_components(x, self.n_factors), torch.full_like(mean, 0.5)
         shift = torch.zeros_like(mean)
         for _ in range(N_ITERATIONS):
             loadings, noise, shift = _em_step(x, shown, loadings, noise, shift)
-        self.mean.copy_(mean + scale * shift)
-        self.scale.copy_(scale)
+        self.mean.add_(scale * shift)
         self.loadings.copy_(loadings @ _independent_axes(loadings, noise))
         self.noise.copy_(noise)
 

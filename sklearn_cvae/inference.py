@@ -92,6 +92,38 @@ def latent_means(model: TableCVAE, cells: Cells) -> Array:
     return means
 
 
+class Activity(NamedTuple):
+    """What the latents say of the rows.
+
+    Parameters
+    ----------
+    kl : ndarray of shape (n_components,)
+        Nats that each latent tells of a row: the mean KL of its posterior from the Gaussian of
+        all rows' latents.
+    spread : ndarray of shape (n_components,)
+        Share of each latent's variance that is between the rows' posterior means.
+    """
+
+    kl: Array
+    spread: Array
+
+
+def latent_activity(model: TableCVAE, cells: Cells) -> Activity:
+    """Return what the latents say of some rows."""
+    loc, log_scale = [], []
+    model.eval()
+    with torch.inference_mode():
+        for chunk in _chunks(model, cells):
+            n = chunk.rows.stop - chunk.rows.start
+            loc.append(chunk.posterior.loc[:n].double().cpu())
+            log_scale.append(chunk.posterior.log_scale[:n].double().cpu())
+    means, scales = torch.cat(loc), torch.cat(log_scale)
+    between = means.var(dim=0, correction=0)
+    total = between + (2 * scales).exp().mean(dim=0)
+    kl = total.log() / 2 - scales.mean(dim=0)
+    return Activity(kl.numpy(), (between / total).numpy())
+
+
 def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     """Set the model's `spread`: how much wider than the network says imputed cells are drawn.
 
@@ -107,6 +139,8 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     target : ndarray of shape (n, d), bool
         The held-out cells.
     """
+    if not any(isinstance(kind, Numeric) for kind in model.table_kinds):
+        return
     model.eval()
     spreads = np.array(SPREADS)
     score = -0.5 * (np.log(spreads / USUAL_SPREAD) / USUAL_DEVIATION) ** 2

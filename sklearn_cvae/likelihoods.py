@@ -305,3 +305,8 @@ def default_likelihood(n_levels: int | None) -> str:
     if n_levels is None:
         return "histogram"
     return "bernoulli" if n_levels == 2 else "categorical"
+
+
+def suited_likelihoods(numbers: Array, n_levels: int | None) -> list[str]:
+    """Return the likelihoods that a column suits; parameters as in `Kind.refuses`."""
+    return [name for name, kind in LIKELIHOODS.items() if not kind.refuses(numbers, n_levels)]

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from sklearn_cvae.backbones import Backbone, Blocks, Layout
 from sklearn_cvae.codecs import Codec
 from sklearn_cvae.factors import FactorAnalysis
 from sklearn_cvae.likelihoods import LIKELIHOODS, Kind, Numeric
 from sklearn_cvae.missingness import SelfMasking
-from sklearn_cvae.networks import CONDITIONING, Linear
-from sklearn_cvae.objectives import drop_conditions, gaussian_kl, hide_cells, negative_bound
-from sklearn_cvae.priors import PRIORS, DiagonalNormal
+from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Linear
+from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
+from sklearn_cvae.priors import DiagonalNormal, PriorChoice
 
-ALL_HIDDEN_SHARE = 0.15
 MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
 
 
@@ -85,8 +85,9 @@ class TableCVAE(nn.Module):
     activation : str
     conditioning : str
         A key of `CONDITIONING`.
-    prior : str
-        A key of `PRIORS`.
+    prior : StandardNormal, Gaussian, Mixture, VampPrior or NormalizingFlow
+    objective : ELBO, IWAE or Hybrid
+    backbone : Backbone
     dropout : float
     input_noise : float
         Standard deviation of noise on the numeric scores that the encoder sees in training.
@@ -117,7 +118,9 @@ class TableCVAE(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str,
         conditioning: str,
-        prior: str,
+        prior: PriorChoice,
+        objective: ELBO,
+        backbone: Backbone,
         dropout: float,
         input_noise: float,
         condition_dropout: float,
@@ -128,6 +131,7 @@ class TableCVAE(nn.Module):
         super().__init__()
         self.n_columns, self.n_components = len(codecs), n_components
         self.condition_dropout = condition_dropout
+        self.objective, self.backbone = objective, backbone
         self.kinds = nn.ModuleList(group_columns(codecs, likelihoods))
         owner = torch.cat([k.columns.repeat_interleave(k.n_inputs + 1) for k in self.table_kinds])
         is_condition = torch.zeros(self.n_columns, dtype=torch.bool)
@@ -139,18 +143,25 @@ class TableCVAE(nn.Module):
         self.register_buffer("noise_scale", input_noise * numeric, persistent=False)
         where = torch.flatten(is_condition[owner].nonzero())
         self.register_buffer("condition_inputs", where, persistent=False)
-        n_params = sum(kind.n_params for kind in self.table_kinds)
-        mlp = (hidden_layer_sizes, activation, dropout, generator)
-        block = CONDITIONING[conditioning]
+        widths = torch.unique_consecutive(owner[where], return_counts=True)[1].tolist()
+        self.embedding = None
+        if CONDITIONING[conditioning].embedded:
+            self.embedding = ConditionEmbedding(widths, generator)
+            widths = [EMBEDDED_WIDTH] * len(widths)
         feature_owner = [k.columns.repeat_interleave(k.n_features) for k in self.table_kinds]
         self.register_buffer("feature_owner", torch.cat(feature_owner), persistent=False)
-        k = min(n_factors, n_components, len(self.feature_owner))
+        k = min(n_factors, n_components, len(self.feature_owner)) if backbone.starts_linear else 0
         self.factors = FactorAnalysis(len(self.feature_owner), k)
         self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
         self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
-        self.encoder = block(len(owner) + 2 * k, len(where), 2 * n_components, *mlp)
-        self.decoder = block(n_components, len(where), n_params, *mlp)
-        self.prior_net = PRIORS[prior](n_components, len(where), generator)
+        blocks = Blocks(
+            conditioning, widths, list(hidden_layer_sizes), activation, dropout, generator
+        )
+        self.layout = _layout(self.table_kinds, is_condition)
+        backbone.check(self.layout)
+        self.encoder = backbone.encoder(self.layout, 2 * k, 2 * n_components, blocks)
+        self.decoder = backbone.decoder(self.layout, n_components, blocks)
+        self.prior_net = prior.build(n_components, sum(widths), generator)
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         # How much wider than the network says held-out cells lie; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
@@ -163,7 +174,8 @@ class TableCVAE(nn.Module):
         """Return the (n, w_c) inputs of the condition columns, zero where not given."""
         if len(self.condition_inputs) == 0:
             return inputs[0].new_zeros((len(given), 0))
-        return self._masked(inputs, given)[:, self.condition_inputs]
+        c = self._masked(inputs, given)[:, self.condition_inputs]
+        return c if self.embedding is None else self.embedding(c)
 
     def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
         """Return q(z | visible cells, c): the linear model's posterior, corrected by a network."""
@@ -179,6 +191,10 @@ class TableCVAE(nn.Module):
         self, inputs: list[Tensor], modelled: Tensor, visible: Tensor, c: Tensor
     ) -> tuple[DiagonalNormal, DiagonalNormal]:
         """Return q(z | modelled cells, c) and q(z | visible cells, c) from one call."""
+        if not self.objective.hide:
+            # No row has a visible cell, so the second is not looked at.
+            whole = self.posterior(inputs, modelled, c)
+            return whole, whole
         both = self.posterior(
             [cells.repeat(2, 1, 1) for cells in inputs],
             torch.cat([modelled, visible]),
@@ -192,10 +208,12 @@ class TableCVAE(nn.Module):
         return torch.cat([cells[..., : kind.n_features].flatten(1) for kind, cells in kinds], dim=1)
 
     @torch.no_grad()
-    def start_from_factors(self, values: Tensor, observed: Tensor) -> None:
-        """Fit the factors to some rows, and let the decoder's means start from them."""
-        factors = self.factors
-        features = self._features(self.inputs(values))
+    def start(self, values: Tensor, observed: Tensor, generator: torch.Generator) -> None:
+        """Fit the factors to some rows, and let the decoder's means, and the prior, start there."""
+        factors, inputs = self.factors, self.inputs(values)
+        shown = zip(self.table_kinds, inputs, strict=True)
+        self.prior_net.start([x * observed[:, k.columns, None] for k, x in shown], generator)
+        features = self._features(inputs)
         factors.fit(features, observed[:, self.feature_owner])
         at_feature = at_mean = 0
         for kind in self.table_kinds:
@@ -209,6 +227,12 @@ class TableCVAE(nn.Module):
                 at_mean += kind.n_columns
             at_feature += kind.n_columns * kind.n_features
 
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Take over weights that were learned before."""
+        one_row = torch.zeros((1, self.n_columns))
+        self.prior_net.start(self.inputs(one_row), torch.Generator())
+        self.load_state_dict(weights)
+
     def _masked(self, inputs: list[Tensor], mask: Tensor) -> Tensor:
         """Return (n, w) inputs, zero where masked, each cell's with its mask beside it."""
         mask = mask.to(inputs[0].dtype)
@@ -219,8 +243,14 @@ class TableCVAE(nn.Module):
         return torch.cat(parts, dim=1)
 
     def prior(self, c: Tensor) -> Any:
-        """Return p(z | c), a `DiagonalNormal` or `NormalMixture`."""
-        return self.prior_net(c)
+        """Return p(z | c), a distribution as `priors.Prior` describes it."""
+        return self.prior_net(c, self._encode_whole)
+
+    def _encode_whole(self, inputs: list[Tensor]) -> DiagonalNormal:
+        """Return q(z | whole rows), the conditions unknown."""
+        shown = inputs[0].new_ones((len(inputs[0]), self.n_columns), dtype=torch.bool)
+        unknown = self.condition(inputs, torch.zeros_like(shown))
+        return self.posterior(inputs, shown, unknown)
 
     def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
         """Return p(x | z, c)."""
@@ -260,28 +290,63 @@ class TableCVAE(nn.Module):
         """
         given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
         modelled = observed & ~given
-        visible, all_hidden = hide_cells(modelled, generator, ALL_HIDDEN_SHARE)
+        visible, all_hidden = self._hide(modelled, generator)
         jitter = torch.randn(values.shape, generator=generator, device=values.device)
         inputs = self.inputs(values + self.noise_scale * jitter)
         c = self.condition(inputs, given)
         full, partial = self._posteriors(inputs, modelled, visible, c)
-        noise = torch.randn(full.loc.shape, generator=generator, device=values.device)
-        z = full.draw(noise)
-        likelihood = self.likelihood(z, c)
-        log_likelihood = (likelihood.surrogate(values) * modelled).sum(1)
-        if self.missingness is not None:
-            log_likelihood = log_likelihood + self.missingness.log_prob(
-                self.table_kinds, values, likelihood.probs(), ~observed
-            )
-        kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
+        n_draws = self.objective.n_draws
+        shape = (n_draws, *full.loc.shape)
+        z = full.draw(torch.randn(shape, generator=generator, device=values.device))
         prior = self.prior(c)
-        kl_prior = full.log_prob(z) - prior.log_prob(z)
+        log_prior = torch.stack([prior.log_prob(draw) for draw in z])
         # Rows with visible cells teach the prior where latents lie, without being drawn to it:
         # a term of value zero whose gradient reaches the prior alone.
-        fit_of_prior = prior.log_prob(z.detach())
-        kl_partial = kl_partial - (fit_of_prior - fit_of_prior.detach())
-        kl = torch.where(all_hidden, kl_prior, kl_partial)
-        return negative_bound(log_likelihood, kl, beta) / self.n_columns
+        fit_of_prior = prior.log_prob(z[0].detach())
+        fit_of_prior = fit_of_prior - fit_of_prior.detach()
+        log_partial = partial.log_prob(z) + fit_of_prior
+        log_ratio = full.log_prob(z) - torch.where(all_hidden, log_prior, log_partial)
+        kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
+        kl = torch.where(all_hidden, log_ratio.mean(dim=0), kl_partial - fit_of_prior)
+        if self.objective.draws_from_prior:
+            z = torch.cat([z, self._prior_draw(prior, partial, all_hidden, generator)[None]])
+        log_likelihood = torch.stack(
+            [self._log_likelihood(values, observed, modelled, draw, c) for draw in z]
+        )
+        terms = Terms(log_likelihood, log_ratio, kl, self.n_components)
+        return self.objective.loss(terms, beta) / self.n_columns
+
+    def _hide(self, modelled: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        blocks = None
+        if self.objective.hide:
+            n, d = modelled.shape
+            blocks = self.backbone.visible_blocks(n, d, self.layout, generator)
+        return hide_cells(modelled, generator, self.objective.all_hidden_share, blocks)
+
+    def _prior_draw(
+        self,
+        prior: Any,
+        partial: DiagonalNormal,
+        all_hidden: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Draw z from q(z | visible cells, c), or from the prior where all are hidden."""
+        shape, device = partial.loc.shape, partial.loc.device
+        noise = torch.randn(shape, generator=generator, device=device)
+        choice = torch.rand(shape[:1], generator=generator, device=device)
+        return torch.where(all_hidden[:, None], prior.draw(noise, choice), partial.draw(noise))
+
+    def _log_likelihood(
+        self, values: Tensor, observed: Tensor, modelled: Tensor, z: Tensor, c: Tensor
+    ) -> Tensor:
+        """Return each row's log-likelihood of its modelled cells, and of which are missing."""
+        likelihood = self.likelihood(z, c)
+        total = (likelihood.surrogate(values) * modelled).sum(1)
+        if self.missingness is None:
+            return total
+        return total + self.missingness.log_prob(
+            self.table_kinds, values, likelihood.probs(), ~observed
+        )
 
 
 def _mean_params(kinds: Sequence[Kind]) -> Tensor:
@@ -294,6 +359,28 @@ def _mean_params(kinds: Sequence[Kind]) -> Tensor:
             )
         start += kind.n_params
     return torch.cat(positions)
+
+
+def _layout(kinds: Sequence[Kind], is_condition: Tensor) -> Layout:
+    """Return where each column's cells stand among the flat inputs and outputs of the networks."""
+    features, shown, outputs = {}, {}, {}
+    at_input = at_output = 0
+    for kind in kinds:
+        n_outputs = kind.n_params // kind.n_columns
+        for j in kind.columns.tolist():
+            features[j] = torch.arange(at_input, at_input + kind.n_features)
+            shown[j] = at_input + kind.n_inputs
+            outputs[j] = torch.arange(at_output, at_output + n_outputs)
+            at_input, at_output = at_input + kind.n_inputs + 1, at_output + n_outputs
+    columns = range(len(shown))
+    return Layout(
+        [features[j] for j in columns],
+        torch.tensor([shown[j] for j in columns]),
+        [outputs[j] for j in columns],
+        at_input,
+        at_output,
+        torch.flatten((~is_condition).nonzero()).tolist(),
+    )
 
 
 def usual_factors(n_rows: int) -> int:

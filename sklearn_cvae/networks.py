@@ -1,10 +1,11 @@
-"""Backbones and the ways a condition enters them."""
+"""The residual perceptron, and the ways a condition enters a network."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "tanh": torch.tanh,
 }
+
+
+EMBEDDED_WIDTH = 16
 
 
 class Linear(nn.Module):
@@ -76,6 +80,199 @@ class Dropout(nn.Module):
         return {**self.__dict__, "_generator": None}
 
 
+class Conditioner(nn.Module):
+    """How a condition enters a network: what joins its input, and what hidden layers do with it.
+
+    The base joins nothing and changes nothing.
+
+    Parameters
+    ----------
+    token_widths : sequence of int
+        Widths of the condition columns' parts of c.
+    layer_widths : sequence of int
+        Features, or channels, of the hidden layers.
+    generator : torch.Generator
+        Source of the initial weights.
+    """
+
+    embedded: ClassVar[bool] = False
+    """Whether c is to be the columns' learned embeddings, instead of their inputs."""
+
+    def __init__(
+        self, token_widths: Sequence[int], layer_widths: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.n_joined = sum(token_widths)
+
+    def joined(self, c: Tensor) -> Tensor:
+        """Return the (n, n_joined) inputs that join the network's own."""
+        return c
+
+    def modulate(self, layer: int, h: Tensor, c: Tensor) -> Tensor:
+        """Change a hidden layer, of shape (n, width) or (n, channels, ...), before it activates."""
+        return h
+
+
+class Concat(Conditioner):
+    """The condition joins the network's input.
+
+    References
+    ----------
+    Sohn, Lee, Yan. Learning Structured Output Representation using Deep Conditional Generative
+    Models. NeurIPS 2015.
+    """
+
+
+class ConcatAll(Conditioner):
+    r"""The condition joins the input of every layer.
+
+    .. math:: W_l [h_l, c] = W_l^h h_l + W_l^c c
+    """
+
+    def __init__(
+        self, token_widths: Sequence[int], layer_widths: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__(token_widths, layer_widths, generator)
+        self.layers = nn.ModuleList(Linear(self.n_joined, w, generator) for w in layer_widths)
+
+    def modulate(self, layer: int, h: Tensor, c: Tensor) -> Tensor:
+        return h + _over(self.layers[layer](c), h)
+
+
+class Embedding(Conditioner):
+    """Each condition column becomes a learned vector, which joins the input.
+
+    The same vectors serve encoder, decoder and prior. Of a column with many levels they are a
+    bottleneck: alike levels share strength.
+
+    References
+    ----------
+    Guo, Berkhahn. Entity Embeddings of Categorical Variables. 2016.
+    """
+
+    embedded = True
+
+
+class FiLM(Conditioner):
+    r"""The condition scales and shifts every hidden layer, and joins the input.
+
+    .. math:: h \leftarrow (1 + \gamma_l(c)) \, h + \beta_l(c)
+
+    References
+    ----------
+    Perez, Strub, de Vries, Dumoulin, Courville. FiLM: Visual Reasoning with a General
+    Conditioning Layer. AAAI 2018. Departure: the condition also joins the input.
+    """
+
+    def __init__(
+        self, token_widths: Sequence[int], layer_widths: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__(token_widths, layer_widths, generator)
+        self.layers = nn.ModuleList(
+            Linear(self.n_joined, 2 * w, generator, scale=0.0) for w in layer_widths
+        )
+
+    def modulate(self, layer: int, h: Tensor, c: Tensor) -> Tensor:
+        scale, shift = self.layers[layer](c).chunk(2, dim=1)
+        return h * (1 + _over(scale, h)) + _over(shift, h)
+
+
+class LayerNorm(FiLM):
+    """As `FiLM`, after each row's hidden layer is brought to mean 0 and variance 1.
+
+    References
+    ----------
+    Ba, Kiros, Hinton. Layer Normalization. 2016. Perez et al. AAAI 2018 (made conditional).
+    """
+
+    def modulate(self, layer: int, h: Tensor, c: Tensor) -> Tensor:
+        return super().modulate(layer, F.layer_norm(h, h.shape[1:]), c)
+
+
+class BatchNorm(FiLM):
+    """As `FiLM`, after each unit is brought to mean 0 and variance 1 over the training rows.
+
+    References
+    ----------
+    De Vries et al. Modulating early visual processing by language. NeurIPS 2017 (conditional
+    batch normalisation).
+    """
+
+    def __init__(
+        self, token_widths: Sequence[int], layer_widths: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__(token_widths, layer_widths, generator)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(w, affine=False) for w in layer_widths)
+
+    def modulate(self, layer: int, h: Tensor, c: Tensor) -> Tensor:
+        norm: Any = self.norms[layer]
+        by_batch = self.training and h.numel() > h.shape[1]
+        normed = F.batch_norm(h, norm.running_mean, norm.running_var, training=by_batch)
+        return super().modulate(layer, normed, c)
+
+
+class Attention(Conditioner):
+    r"""Each hidden layer asks the condition columns, each an embedded token, for what it needs.
+
+    .. math:: h \leftarrow h + W_l \, \mathrm{softmax}(Q_l h \cdot K_l t / \sqrt e) \, V_l t
+
+    The tokens `t` join the input, too.
+
+    References
+    ----------
+    Vaswani et al. Attention Is All You Need. NeurIPS 2017 (one head, without position).
+    """
+
+    embedded = True
+
+    def __init__(
+        self, token_widths: Sequence[int], layer_widths: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__(token_widths, layer_widths, generator)
+        self.n_tokens = len(token_widths)
+        e = token_widths[0] if token_widths else 1
+        self.queries = nn.ModuleList(Linear(w, e, generator) for w in layer_widths)
+        self.keys_values = nn.ModuleList(Linear(e, 2 * e, generator) for _ in layer_widths)
+        self.answers = nn.ModuleList(Linear(e, w, generator, scale=0.0) for w in layer_widths)
+
+    def modulate(self, layer: int, h: Tensor, c: Tensor) -> Tensor:
+        if self.n_tokens == 0:
+            return h
+        tokens = c.unflatten(1, (self.n_tokens, -1))
+        keys, values = self.keys_values[layer](tokens).chunk(2, dim=-1)
+        query = self.queries[layer](h if h.ndim == 2 else h.flatten(2).mean(dim=2))
+        fit = (keys @ query[:, :, None])[:, :, 0] / keys.shape[-1] ** 0.5
+        asked = (fit.softmax(dim=1)[:, :, None] * values).sum(dim=1)
+        return h + _over(self.answers[layer](asked), h)
+
+
+def _over(of_features: Tensor, h: Tensor) -> Tensor:
+    """Let (n, width) broadcast over the space or time of a hidden layer."""
+    return of_features.reshape(*of_features.shape, *[1] * (h.ndim - 2))
+
+
+class ConditionEmbedding(nn.Module):
+    """Condition columns as learned vectors: (n, sum of widths) to (n, n_columns * EMBEDDED_WIDTH).
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Widths of the columns' inputs.
+    generator : torch.Generator
+    """
+
+    def __init__(self, widths: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        self.columns = nn.ModuleList(Linear(w, EMBEDDED_WIDTH, generator) for w in widths)
+
+    def forward(self, c: Tensor) -> Tensor:
+        if not self.widths:
+            return c
+        parts = zip(self.columns, c.split(self.widths, dim=1), strict=True)
+        return torch.cat([column(part) for column, part in parts], dim=1)
+
+
 class ResidualMLP(nn.Module):
     r"""A perceptron with a skip around each layer that keeps its width.
 
@@ -91,6 +288,7 @@ class ResidualMLP(nn.Module):
         A key of `ACTIVATIONS`.
     dropout : float
         Share of hidden units dropped while training.
+    condition : Conditioner
     generator : torch.Generator
         Source of the initial weights.
     """
@@ -102,71 +300,34 @@ class ResidualMLP(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str,
         dropout: float,
+        condition: Conditioner,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        widths = [n_in, *hidden_layer_sizes]
-        self.activation = activation
+        widths = [n_in + condition.n_joined, *hidden_layer_sizes]
+        self.activation, self.condition = activation, condition
         self.hidden = nn.ModuleList(Linear(a, b, generator) for a, b in pairwise(widths))
         seed = int(torch.randint(2**31, (1,), generator=generator))
         self.dropout = Dropout(dropout, seed)
         self.out = Linear(widths[-1], n_out, generator, scale=0.0)
 
-    def forward(self, x: Tensor, films: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
-        """Map (n, n_in) to (n, n_out); `films` are the scale and shift of each hidden layer."""
-        h = x
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Map (n, n_in) and conditions (n, n_condition) to (n, n_out)."""
+        h = torch.cat([x, self.condition.joined(c)], dim=1)
         activation = ACTIVATIONS[self.activation]
         for i, layer in enumerate(self.hidden):
-            new = layer(h)
-            if films:
-                scale, shift = films[i]
-                new = new * (1 + scale) + shift
+            new = self.condition.modulate(i, layer(h), c)
             new = self.dropout(activation(new))
             h = h + new if h.shape == new.shape else new
         return self.out(h)
 
 
-class Concat(nn.Module):
-    """The condition joins the network's input (Sohn, Lee, Yan, NeurIPS 2015)."""
-
-    def __init__(self, n_in: int, n_condition: int, n_out: int, *mlp_args: object) -> None:
-        super().__init__()
-        self.mlp = ResidualMLP(n_in + n_condition, n_out, *mlp_args)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        return self.mlp(torch.cat([x, c], dim=1))
-
-
-class FiLM(nn.Module):
-    """The condition scales and shifts every hidden layer.
-
-    References
-    ----------
-    Perez, Strub, de Vries, Dumoulin, Courville. FiLM: Visual Reasoning with a General
-    Conditioning Layer. AAAI 2018. Departure: the condition also joins the input.
-    """
-
-    def __init__(
-        self,
-        n_in: int,
-        n_condition: int,
-        n_out: int,
-        hidden_layer_sizes: Sequence[int],
-        activation: str,
-        dropout: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.widths = list(hidden_layer_sizes)
-        self.mlp = ResidualMLP(
-            n_in + n_condition, n_out, hidden_layer_sizes, activation, dropout, generator
-        )
-        self.film = Linear(n_condition, 2 * sum(self.widths), generator, scale=0.0)
-
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        scales, shifts = self.film(c).chunk(2, dim=1)
-        films = list(zip(scales.split(self.widths, 1), shifts.split(self.widths, 1), strict=True))
-        return self.mlp(torch.cat([x, c], dim=1), films)
-
-
-CONDITIONING: dict[str, type[nn.Module]] = {"concat": Concat, "film": FiLM}
+CONDITIONING: dict[str, type[Conditioner]] = {
+    "concat": Concat,
+    "concat_all": ConcatAll,
+    "embedding": Embedding,
+    "film": FiLM,
+    "layer_norm": LayerNorm,
+    "batch_norm": BatchNorm,
+    "attention": Attention,
+}

@@ -25,9 +25,12 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from sklearn_cvae._version import __version__
+from sklearn_cvae.backbones import BACKBONES
 from sklearn_cvae.codecs import CODECS, Codec
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.imputer import CVAEImputer
+from sklearn_cvae.objectives import OBJECTIVES
+from sklearn_cvae.priors import PRIORS
 from sklearn_cvae.table import Column, Schema, TableCodec, is_frame
 
 Array = NDArray[Any]
@@ -35,7 +38,18 @@ Arrays = dict[str, Array]
 
 MAGIC = "sklearn_cvae-1"
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
-MODEL_FIELDS = ("loss_curve_", "validation_curve_", "n_iter_", "n_features_in_")
+MODEL_FIELDS = (
+    "loss_curve_",
+    "validation_curve_",
+    "n_iter_",
+    "n_features_in_",
+    "n_active_units_",
+)
+CHOICES: dict[str, dict[str, Any]] = {
+    "prior": PRIORS,
+    "objective": OBJECTIVES,
+    "backbone": BACKBONES,
+}
 
 
 def save(estimator: ConditionalVAE | CVAEImputer, path: str | os.PathLike[str]) -> None:
@@ -183,6 +197,7 @@ def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
         "likelihoods": table.likelihoods,
         "conditions": table.conditions,
         "feature_names_in_": getattr(model, "feature_names_in_", None),
+        "kl_per_latent_": model.kl_per_latent_,
         **{name: getattr(model, name) for name in MODEL_FIELDS},
     }
     return about, arrays | extra
@@ -210,6 +225,7 @@ def _rebuild_model(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE:
     model._restore(table, weights)
     for name in MODEL_FIELDS:
         setattr(model, name, about[name])
+    model.kl_per_latent_ = np.asarray(about["kl_per_latent_"])
     _set_features(model, about)
     return model
 
@@ -219,12 +235,28 @@ def _describe_params(model: ConditionalVAE) -> dict[str, Any]:
     params: dict[str, Any] = model.get_params()
     if isinstance(model.likelihoods, dict):
         params["likelihoods"] = list(model.likelihoods.items())
+    for parameter, choices in CHOICES.items():
+        params[parameter] = _describe_choice(params[parameter], choices)
     return params
+
+
+def _describe_choice(choice: Any, choices: dict[str, Any]) -> Any:
+    """Say an object with settings of its own as the name of its class, and these."""
+    if isinstance(choice, str):
+        return choice
+    names = [name for name, kind in choices.items() if type(choice) is kind]
+    if not names:
+        raise ValueError(f"{choice!r} cannot be saved, being a class of yours. Use joblib.dump.")
+    return {"name": names[0], "settings": {f.name: getattr(choice, f.name) for f in fields(choice)}}
 
 
 def _rebuild_params(params: dict[str, Any]) -> ConditionalVAE:
     if isinstance(params["likelihoods"], list):
         params = {**params, "likelihoods": dict(params["likelihoods"])}
+    for parameter, choices in CHOICES.items():
+        about = params[parameter]
+        if isinstance(about, dict):
+            params = {**params, parameter: choices[about["name"]](**about["settings"])}
     sizes = tuple(params["hidden_layer_sizes"])
     return ConditionalVAE(**{**params, "hidden_layer_sizes": sizes})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from sklearn_cvae.likelihoods import LOG_2PI
 from sklearn_cvae.networks import Linear
@@ -20,6 +22,8 @@ VARIANCE_FLOOR, PART = 1e-4, 0.05
 LATENTS_PER_COMPONENT = 100
 NEVER = -30.0
 N_WEIGHT_STEPS, WEIGHTS_RATE = 300, 0.05
+N_FLOW_STEPS, FLOW_RATE = 500, 4e-3
+N_MEAN_DRAWS = 32
 
 
 class DiagonalNormal(Distribution):
@@ -112,8 +116,19 @@ class NormalMixture(Distribution):
         return self.log_parts(value).logsumexp(-1)
 
 
+Encode = Callable[[list[Tensor]], DiagonalNormal]
+
+
 class Prior(nn.Module):
-    """Base of the priors: `forward` takes conditions (n, n_condition) and returns p(z | c)."""
+    """Base of the priors.
+
+    `forward(c, encode)` takes conditions (n, n_condition), and the posterior network as a function
+    of whole rows' inputs under unknown conditions, and returns p(z | c): a distribution with
+    `log_prob(value)`, `mean`, `draw(noise, choice)` and `widened(factor)`.
+    """
+
+    def start(self, inputs: list[Tensor], generator: torch.Generator) -> None:
+        """Look at some rows' network inputs before training; most priors need not."""
 
     def refit(self, z: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """Fit anew to latents of the training rows; a prior that training fits well does nothing.
@@ -134,7 +149,7 @@ class StandardNormalPrior(Prior):
         super().__init__()
         self.n_components = n_components
 
-    def forward(self, c: Tensor) -> Distribution:
+    def forward(self, c: Tensor, encode: Encode) -> Distribution:
         zeros = c.new_zeros((len(c), self.n_components))
         return DiagonalNormal(zeros, zeros)
 
@@ -146,7 +161,7 @@ class GaussianPrior(Prior):
         super().__init__()
         self.net = Linear(n_condition, 2 * n_components, generator, scale=0.0)
 
-    def forward(self, c: Tensor) -> Distribution:
+    def forward(self, c: Tensor, encode: Encode) -> Distribution:
         loc, log_scale = self.net(c).chunk(2, dim=1)
         return DiagonalNormal(loc, log_scale.clamp(-4, 2))
 
@@ -164,23 +179,30 @@ class MixturePrior(Prior):
     with condition-dependent weights added).
     """
 
-    n_mixture = 500
-
-    def __init__(self, n_components: int, n_condition: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, n_components: int, n_condition: int, generator: torch.Generator, n_mixture: int
+    ) -> None:
         super().__init__()
+        self.n_mixture = n_mixture
         self.loc = nn.Parameter(torch.randn((self.n_mixture, n_components), generator=generator))
         self.log_scale = nn.Parameter(torch.zeros((self.n_mixture, n_components)))
         self.net = Linear(n_condition, self.n_mixture + n_components, generator, scale=0.0)
 
-    def forward(self, c: Tensor) -> NormalMixture:
+    def forward(self, c: Tensor, encode: Encode) -> NormalMixture:
+        return self.given(c)
+
+    def given(self, c: Tensor, n_first: int | None = None) -> NormalMixture:
+        """Return p(z | c), or what it would be of its first components alone."""
         logits, shift = self.net(c).split([self.n_mixture, self.loc.shape[1]], dim=1)
-        return NormalMixture(logits.log_softmax(-1), shift, self.loc, self.log_scale.clamp(-4, 2))
+        log_weight = logits[:, :n_first].log_softmax(-1)
+        loc, log_scale = self.loc[:n_first], self.log_scale[:n_first].clamp(-4, 2)
+        return NormalMixture(log_weight, shift, loc, log_scale)
 
     @torch.no_grad()
     def refit(self, z: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """Fit the Gaussians by expectation-maximisation, then the weights' dependence on c."""
         k = min(self.n_mixture, max(1, len(z) // LATENTS_PER_COMPONENT))
-        log_weight, loc, variance = fit_mixture(z - self(c).shift, weight, k, generator)
+        log_weight, loc, variance = fit_mixture(z - self.given(c).shift, weight, k, generator)
         # In order along their main direction, so that even choices of components are even there.
         spread_out = (loc - loc.mean(dim=0)) * log_weight.exp().sqrt()[:, None]
         order = (loc @ torch.linalg.svd(spread_out, full_matrices=False)[2][0]).argsort()
@@ -191,22 +213,10 @@ class MixturePrior(Prior):
         self.net.bias[: self.n_mixture] = NEVER
         self.net.bias[:k] = log_weight
         if c.shape[1]:
-            self._fit_weights(z, c, weight, generator)
-
-    @torch.enable_grad()
-    def _fit_weights(
-        self, z: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator
-    ) -> None:
-        """Maximise the likelihood over what depends on the condition, a batch at a time."""
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=WEIGHTS_RATE)
-        for step in range(N_WEIGHT_STEPS):
-            rows = torch.randint(len(z), (min(CHUNK, len(z)),), generator=generator).to(z.device)
-            for group in optimizer.param_groups:
-                group["lr"] = WEIGHTS_RATE * (1 - step / N_WEIGHT_STEPS)
-            optimizer.zero_grad()
-            loss = -(self(c[rows]).log_prob(z[rows]) * weight[rows]).sum()
-            (loss / weight[rows].sum().clamp(min=1e-12)).backward()
-            optimizer.step()
+            parameters = self.net.parameters()
+            latents = z, c, weight
+            part = partial(self.given, n_first=k)
+            _maximise(part, parameters, latents, generator, N_WEIGHT_STEPS, WEIGHTS_RATE)
 
 
 def fit_mixture(
@@ -273,8 +283,283 @@ def _distant_rows(z: Tensor, weight: Tensor, k: int, generator: torch.Generator)
     return z[torch.cat(chosen)]
 
 
-PRIORS: dict[str, type[Prior]] = {
-    "mixture": MixturePrior,
-    "gaussian": GaussianPrior,
-    "standard_normal": StandardNormalPrior,
+class VampPriorNet(Prior):
+    """A mixture of the posteriors of pseudo-rows; the condition sets weights and a joint shift."""
+
+    def __init__(
+        self, n_components: int, n_condition: int, generator: torch.Generator, n_pseudo: int
+    ) -> None:
+        super().__init__()
+        self.n_pseudo, self.n_components = n_pseudo, n_components
+        self.pseudo = nn.ParameterList()
+        self.net = Linear(n_condition, n_pseudo + n_components, generator, scale=0.0)
+
+    def start(self, inputs: list[Tensor], generator: torch.Generator) -> None:
+        """Start from pseudo-rows that are training rows."""
+        rows = torch.randint(len(inputs[0]), (self.n_pseudo,), generator=generator)
+        self.pseudo = nn.ParameterList(nn.Parameter(part[rows].clone()) for part in inputs)
+
+    def forward(self, c: Tensor, encode: Encode) -> NormalMixture:
+        posterior = encode(list(self.pseudo))
+        logits, shift = self.net(c).split([self.n_pseudo, self.n_components], dim=1)
+        return NormalMixture(logits.log_softmax(-1), shift, posterior.loc, posterior.log_scale)
+
+
+class FlowDistribution(Distribution):
+    """Standard normal noise through a learned invertible map.
+
+    Parameters
+    ----------
+    flow : zuko.distributions.NormalizingFlow
+        Its transform maps z to noise.
+    scale : float, default=1.0
+        Standard deviation of the noise.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, flow: Any, scale: float = 1.0) -> None:
+        self.flow, self.scale = flow, scale
+        super().__init__(flow.batch_shape, flow.event_shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of a few even draws, the same for all rows."""
+        shape = (*self.batch_shape, *self.event_shape)
+        even = torch.quasirandom.SobolEngine(shape[-1]).draw(N_MEAN_DRAWS + 1)[1:]
+        noise = torch.special.ndtri(even).to(self.flow.base.base_dist.loc.device)
+        return torch.stack([self.draw(row.expand(shape)) for row in noise]).mean(dim=0)
+
+    def draw(self, noise: Tensor, choice: Tensor | None = None) -> Tensor:
+        """Map standard normal noise to draws; `choice` is there for mixtures and unused."""
+        drawn: Tensor = self.flow.transform.inv(self.scale * noise)
+        return drawn
+
+    def widened(self, factor: float) -> FlowDistribution:
+        """Return the same flow of wider noise."""
+        return FlowDistribution(self.flow, self.scale * float(factor))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        noise, log_volume = self.flow.transform.call_and_ladj(value)
+        standard = DiagonalNormal(torch.zeros_like(noise), torch.zeros_like(noise))
+        return standard.widened(self.scale).log_prob(noise) + log_volume
+
+
+class FlowNet(Prior):
+    """Coupling splines between latents and noise, which see the condition."""
+
+    def __init__(
+        self,
+        n_components: int,
+        n_condition: int,
+        generator: torch.Generator,
+        *,
+        n_transforms: int,
+        n_bins: int,
+        hidden_layer_sizes: Sequence[int],
+    ) -> None:
+        super().__init__()
+        # One more input than conditions, always zero: zuko takes one latent with context only.
+        with torch.random.fork_rng(devices=[]):
+            self.flow = _zuko().flows.NSF(
+                n_components,
+                n_condition + 1,
+                bins=n_bins,
+                transforms=n_transforms,
+                hidden_features=hidden_layer_sizes,
+                passes=2,
+            )
+        for name, parameter in self.flow.named_parameters():
+            noise = 2 * torch.rand(parameter.shape, generator=generator) - 1
+            bound = 0.0 if name.endswith("bias") else 1 / parameter.shape[-1] ** 0.5
+            parameter.data.copy_(bound * noise)
+
+    def forward(self, c: Tensor, encode: Encode) -> FlowDistribution:
+        return self.given(c)
+
+    def given(self, c: Tensor) -> FlowDistribution:
+        return FlowDistribution(self.flow(F.pad(c, (0, 1))))
+
+    def refit(self, z: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator) -> None:
+        """Maximise the likelihood of latents that no longer move."""
+        latents = z, c, weight
+        _maximise(self.given, self.parameters(), latents, generator, N_FLOW_STEPS, FLOW_RATE)
+
+
+def _zuko() -> Any:
+    try:
+        import zuko
+    except ImportError as error:
+        raise ImportError('prior="flow" needs zuko: pip install "sklearn_cvae[flow]".') from error
+    return zuko
+
+
+@torch.enable_grad()
+def _maximise(
+    prior: Callable[[Tensor], Any],
+    parameters: Iterable[nn.Parameter],
+    latents: tuple[Tensor, Tensor, Tensor],
+    generator: torch.Generator,
+    n_steps: int,
+    rate: float,
+) -> None:
+    """Maximise a prior's likelihood of (z, c, weight) by Adam, a batch at a time."""
+    z, c, weight = latents
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    for step in range(n_steps):
+        rows = torch.randint(len(z), (min(CHUNK, len(z)),), generator=generator).to(z.device)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 - step / n_steps)
+        optimizer.zero_grad()
+        loss = -(prior(c[rows]).log_prob(z[rows]) * weight[rows]).sum()
+        (loss / weight[rows].sum().clamp(min=1e-12)).backward()
+        optimizer.step()
+
+
+# --------------------------------------------------------------------------------------
+# The choices
+# --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StandardNormal:
+    r"""The standard normal of the classic VAE and CVAE, whatever the condition.
+
+    .. math:: p(z \mid c) = N(0, I)
+
+    References
+    ----------
+    Kingma, Welling. Auto-Encoding Variational Bayes. ICLR 2014.
+    """
+
+    def build(self, n_components: int, n_condition: int, generator: torch.Generator) -> Prior:
+        """Return the network of this prior."""
+        return StandardNormalPrior(n_components, n_condition, generator)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    r"""A Gaussian whose mean and scale are learned, and linear in the condition.
+
+    .. math:: p(z \mid c) = N(W c + b, \mathrm{diag}\exp(2 (V c + a)))
+
+    References
+    ----------
+    Sohn, Lee, Yan. Learning Structured Output Representation using Deep Conditional Generative
+    Models. NeurIPS 2015.
+    """
+
+    def build(self, n_components: int, n_condition: int, generator: torch.Generator) -> Prior:
+        """Return the network of this prior."""
+        return GaussianPrior(n_components, n_condition, generator)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    r"""A mixture of Gaussians; the condition sets the weights and shifts all of them.
+
+    .. math:: p(z \mid c) = \sum_k w_k(c) \, N(s(c) + m_k, \mathrm{diag}(\sigma_k^2))
+
+    Parameters
+    ----------
+    n_mixture : int, default=500
+        Gaussians, as far as there are 100 latent draws for each.
+
+    References
+    ----------
+    Tomczak, Welling. VAE with a VampPrior. AISTATS 2018 (its mixture-of-Gaussians baseline).
+    """
+
+    n_mixture: int = 500
+
+    def __post_init__(self) -> None:
+        _check_positive(self, self.n_mixture)
+
+    def build(self, n_components: int, n_condition: int, generator: torch.Generator) -> Prior:
+        """Return the network of this prior."""
+        return MixturePrior(n_components, n_condition, generator, self.n_mixture)
+
+
+@dataclass(frozen=True)
+class VampPrior:
+    r"""A mixture of the posteriors of learned pseudo-rows `u_k`.
+
+    .. math:: p(z \mid c) = \sum_k w_k(c) \, q(z - s(c) \mid u_k)
+
+    The pseudo-rows start as training rows and are encoded under unknown conditions; what the
+    condition does is learned on top, as in `Mixture`.
+
+    Parameters
+    ----------
+    n_pseudo : int, default=200
+
+    References
+    ----------
+    Tomczak, Welling. VAE with a VampPrior. AISTATS 2018. Departure: weights are learned.
+    """
+
+    n_pseudo: int = 200
+
+    def __post_init__(self) -> None:
+        _check_positive(self, self.n_pseudo)
+
+    def build(self, n_components: int, n_condition: int, generator: torch.Generator) -> Prior:
+        """Return the network of this prior."""
+        return VampPriorNet(n_components, n_condition, generator, self.n_pseudo)
+
+
+@dataclass(frozen=True)
+class NormalizingFlow:
+    r"""A normalising flow: an invertible map `f`, given the condition, from latents to noise.
+
+    .. math:: p(z \mid c) = N(f(z; c) \mid 0, I) \, |\det \partial f / \partial z|
+
+    Needs zuko: `pip install "sklearn_cvae[flow]"`.
+
+    Parameters
+    ----------
+    n_transforms : int, default=4
+        Coupling layers.
+    n_bins : int, default=8
+        Pieces of each rational-quadratic spline.
+    hidden_layer_sizes : sequence of int, default=(64, 64)
+        Of the networks that set the splines.
+
+    References
+    ----------
+    Durkan, Bekasov, Murray, Papamakarios. Neural Spline Flows. NeurIPS 2019.
+    """
+
+    n_transforms: int = 4
+    n_bins: int = 8
+    hidden_layer_sizes: tuple[int, ...] = (64, 64)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_layer_sizes", tuple(self.hidden_layer_sizes))
+        _check_positive(self, self.n_transforms, self.n_bins, *self.hidden_layer_sizes)
+
+    def build(self, n_components: int, n_condition: int, generator: torch.Generator) -> Prior:
+        """Return the network of this prior.
+
+        Raises
+        ------
+        ImportError
+            If zuko is not installed.
+        """
+        return FlowNet(n_components, n_condition, generator, **asdict(self))
+
+
+def _check_positive(choice: object, *sizes: int) -> None:
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"{choice} cannot be: its sizes are at least 1.")
+
+
+PriorChoice = StandardNormal | Gaussian | Mixture | VampPrior | NormalizingFlow
+
+PRIORS: dict[str, type[PriorChoice]] = {
+    "mixture": Mixture,
+    "gaussian": Gaussian,
+    "standard_normal": StandardNormal,
+    "vamp": VampPrior,
+    "flow": NormalizingFlow,
 }

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from sklearn_cvae.codecs import Array, Cells, Codec
-from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood
+from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood, suited_likelihoods
 
-MAX_NAMED = 5
+MAX_NAMED, MAX_LISTED = 5, 20
 Mask = NDArray[np.bool_]
 
 
@@ -83,7 +83,7 @@ class Column:
         if not wrong.any():
             return numbers, []
         values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
-        seen = f"; the levels are {list(self.levels)!r}" if self.role == "level" else ""
+        seen = f"; the levels are {_shortened(self.levels)}" if self.role == "level" else ""
         return numbers, [
             f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){seen}"
         ]
@@ -263,7 +263,8 @@ class TableCodec:
             name = wanted.get(column.name, default_likelihood(column.n_levels))
             problem = LIKELIHOODS[name].refuses(numbers, column.n_levels)
             if problem:
-                problems.append(f"{column.name!r}: {name!r} {problem}")
+                suited = suited_likelihoods(numbers, column.n_levels)
+                problems.append(f"{column.name!r}: {name!r} {problem}; it takes one of {suited}")
                 continue
             codecs.append(LIKELIHOODS[name].fit_codec(numbers, column.n_levels))
             names.append(name)
@@ -687,6 +688,13 @@ def _levels(series: Any) -> tuple[Any, ...]:
 # --------------------------------------------------------------------------------------
 # Reading series
 # --------------------------------------------------------------------------------------
+
+
+def _shortened(levels: Sequence[Any]) -> str:
+    """Return levels as text, the first few of many."""
+    if len(levels) <= MAX_LISTED:
+        return f"{list(levels)!r}"
+    return f"{list(levels[:MAX_LISTED])!r} and {len(levels) - MAX_LISTED} more"
 
 
 def _level_index(levels: Sequence[Any]) -> pd.Index:

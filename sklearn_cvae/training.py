@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from sklearn_cvae.objectives import warm_up
-
 Array = NDArray[Any]
 
 MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
@@ -28,7 +26,6 @@ ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 60
 MAX_ROWS_SHOWN, MIN_EPOCHS = 3_000_000, 20
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
-KL_WARM_UP_SHARE = 0.2
 VALIDATION_SEED = 0
 HELD_OUT_SHARE = 0.025
 MAX_HELD_OUT_CELLS = 500
@@ -234,7 +231,7 @@ class CVAENet(NeuralNet):
             self._set_training(True)
         for optimizer in self._optimizers_in_use:
             optimizer.zero_grad()
-        beta = warm_up(self._step, self.n_steps, KL_WARM_UP_SHARE)
+        beta = self.module_.objective.weight(self._step / self.n_steps)
         losses = self.module_(rows.values, rows.observed, beta, self._generator)
         loss = _weighted_mean(losses, rows.weight)
         loss.backward()
@@ -251,7 +248,8 @@ class CVAENet(NeuralNet):
         generator = torch.Generator(device=self.device).manual_seed(VALIDATION_SEED)
         self._set_training(False)
         with torch.no_grad():
-            losses = self.module_(rows.values, rows.observed, 1.0, generator)
+            beta = self.module_.objective.weight(1.0)
+            losses = self.module_(rows.values, rows.observed, beta, generator)
             return {"loss": _weighted_mean(losses, rows.weight)}
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> CVAENet:

@@ -84,6 +84,11 @@ def draw_seed(rng: np.random.RandomState) -> int:
     return int(rng.randint(2**31 - 1))
 
 
+def chosen(choice: Any, choices: dict[str, type[Any]]) -> Any:
+    """Return the object that a name stands for, or the object that was passed itself."""
+    return choices[choice]() if isinstance(choice, str) else choice
+
+
 def check_count(name: str, value: Any, at_least: int) -> None:
     """Raise unless a value is a whole number that is large enough."""
     if not isinstance(value, number_types.Integral) or value < at_least:

@@ -64,6 +64,7 @@ def test_std_of_levels_times_and_arrays():
     assert std.shape == (300, 2)
 
 
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
 def test_std_of_a_column_that_stays_missing_is_nan():
     X = np.c_[np.arange(20.0), np.full(20, np.nan)]
     X[3, 0] = np.nan
@@ -166,3 +167,12 @@ def test_the_imputer_fits_one_frame_and_imputes_another(numbers):
     assert not filled.isna().any().any()
     assert filled.index.equals(other.index)
     assert filled.loc[other["a"].isna(), "a"].between(9, 11).all()
+
+
+def test_a_model_that_knows_the_target_imputes_tables_without_it(penguins):
+    X, y = penguins.drop(columns="species"), penguins["species"]
+    model = ConditionalVAE(4, condition_on_target=True, max_iter=2, random_state=0).fit(X, y)
+    completed, std = model.impute(X, return_std=True)
+    assert completed.columns.tolist() == X.columns.tolist()
+    assert std.shape == X.shape
+    assert not completed.isna().any(axis=None)

@@ -8,10 +8,19 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from sklearn_cvae import inference, objectives
+from sklearn_cvae.backbones import MLP
 from sklearn_cvae.codecs import Cells, LevelCodec, NumericCodec
 from sklearn_cvae.model import TableCVAE
-from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout
-from sklearn_cvae.priors import PRIORS, DiagonalNormal, NormalMixture
+from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout, ResidualMLP
+from sklearn_cvae.priors import (
+    PRIORS,
+    DiagonalNormal,
+    Mixture,
+    NormalizingFlow,
+    NormalMixture,
+    Prior,
+    VampPrior,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -59,15 +68,17 @@ def test_refitting_finds_a_mixture_again():
     g, centres = generator(), torch.tensor([[-3.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
     which = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 6000, True, generator=g)
     z = centres[which] + 0.3 * torch.randn((6000, 2), generator=g)
-    prior = PRIORS["mixture"](2, 0, g)
+    prior = Mixture().build(2, 0, g)
     c = z.new_zeros((6000, 0))
-    before = prior(c).log_prob(z).mean()
+    before = prior(c, encode).log_prob(z).mean()
     prior.refit(z, c, torch.ones(6000), g)
     truth = Independent(Normal(centres, torch.full((3, 2), 0.3)), 1)
     expected = MixtureSameFamily(Categorical(torch.tensor([0.5, 0.3, 0.2])), truth).log_prob(z)
-    assert prior(c).log_prob(z).mean() > before + 1
-    assert abs(prior(c).log_prob(z).mean() - expected.mean()) < 0.1
-    drawn = prior(c).draw(torch.randn((6000, 2), generator=g), torch.rand(6000, generator=g))
+    assert prior(c, encode).log_prob(z).mean() > before + 1
+    assert abs(prior(c, encode).log_prob(z).mean() - expected.mean()) < 0.1
+    drawn = prior(c, encode).draw(
+        torch.randn((6000, 2), generator=g), torch.rand(6000, generator=g)
+    )
     torch.testing.assert_close(drawn.mean(0), z.mean(0), atol=0.15, rtol=0)
 
 
@@ -75,9 +86,9 @@ def test_refitting_learns_how_weights_follow_the_condition():
     g = generator()
     c = torch.randint(0, 2, (4000, 1), generator=g).float()
     z = 4 * c - 2 + 0.5 * torch.randn((4000, 1), generator=g)
-    prior = PRIORS["mixture"](1, 1, g)
+    prior = Mixture().build(1, 1, g)
     prior.refit(z, c, torch.ones(4000), g)
-    one = prior(torch.ones(2000, 1))
+    one = prior(torch.ones(2000, 1), encode)
     drawn = one.draw(torch.randn((2000, 1), generator=g), torch.rand(2000, generator=g))
     assert (drawn > 0).float().mean() > 0.97
     assert abs(drawn.mean() - 2) < 0.15
@@ -102,31 +113,188 @@ def test_dropping_conditions():
     assert objectives.drop_conditions(given, generator(), 0.0).all()
 
 
+def mlp(name: str, widths: list[int], sizes: tuple[int, ...], activation: str) -> ResidualMLP:
+    g = generator()
+    condition = CONDITIONING[name](widths, sizes, g)
+    return ResidualMLP(5, 3, sizes, activation, 0.0, condition, g)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", CONDITIONING)
-@pytest.mark.parametrize("n_condition", [0, 2])
+@pytest.mark.parametrize("widths", [[], [4], [4, 4]])
 @pytest.mark.parametrize("sizes", [(), (8,), (8, 8, 4)])
-def test_contract_of_every_conditioning(name, activation, n_condition, sizes):
-    block = CONDITIONING[name](5, n_condition, 3, sizes, activation, 0.0, generator())
-    x, c = random_tensors((7, 5), (7, n_condition))
-    out = block(x, c)
+def test_contract_of_every_conditioning(name, activation, widths, sizes):
+    net = mlp(name, widths, sizes, activation)
+    x, c = random_tensors((7, 5), (7, sum(widths)))
+    out = net(x, c)
     assert out.shape == (7, 3)
     out.sum().backward()
-    assert all(torch.isfinite(p.grad).all() for p in block.parameters() if p.grad is not None)
-    again = CONDITIONING[name](5, n_condition, 3, sizes, activation, 0.0, generator())
-    assert torch.equal(again(x, c), out)
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+    assert torch.equal(mlp(name, widths, sizes, activation)(x, c), out)
+
+
+@pytest.mark.parametrize("name", CONDITIONING)
+def test_every_conditioning_learns_what_the_condition_does(name):
+    """y = x c has no linear part that a condition-blind network could find."""
+    net = mlp(name, [4], (16, 16), "silu")
+    x, c = random_tensors((512, 5), (512, 4))
+    y = (x[:, :3] * c[:, :3].sign()).detach()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (net(x, c) - y).square().mean().backward()
+        optimizer.step()
+    net.eval()
+    assert (net(x, c) - y).square().mean() < 0.35 * y.square().mean()
+    alone = torch.cat([net(x[i : i + 1], c[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(alone, net(x, c)[:3], atol=1e-5, rtol=1e-4)
+
+
+def encode(inputs: list[torch.Tensor]) -> DiagonalNormal:
+    """A posterior network for priors that ask for one."""
+    loc = inputs[0][:, 0, :]
+    return DiagonalNormal(loc, torch.full_like(loc, -1.0))
+
+
+def make_prior(name: str, n_components: int, n_condition: int) -> Prior:
+    prior = PRIORS[name]().build(n_components, n_condition, generator())
+    prior.start([torch.randn((50, 1, n_components), generator=generator(1))], generator(2))
+    for parameter in prior.parameters():
+        noise = torch.randn(parameter.shape, generator=generator(3))
+        parameter.data.add_(0.1 * noise)
+    return prior
 
 
 @pytest.mark.parametrize("name", PRIORS)
 @pytest.mark.parametrize("n_condition", [0, 2])
-def test_contract_of_every_prior(name, n_condition):
-    prior = PRIORS[name](3, n_condition, generator())
-    noise, c, choice = random_tensors((7, 3), (7, n_condition), (7,))
-    distribution = prior(c)
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_contract_of_every_prior(name, n_condition, n_components):
+    prior = make_prior(name, n_components, n_condition)
+    noise, c, choice = random_tensors((7, n_components), (7, n_condition), (7,))
+    distribution = prior(c, encode)
     z = distribution.draw(noise, choice.sigmoid())
-    assert z.shape == distribution.mean.shape == (7, 3)
+    assert z.shape == distribution.mean.shape == (7, n_components)
     assert distribution.log_prob(z).shape == (7,)
     assert torch.isfinite(distribution.log_prob(z)).all()
+    again = make_prior(name, n_components, n_condition)(c, encode)
+    assert torch.equal(again.log_prob(z), distribution.log_prob(z))
+
+
+@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_densities_of_every_prior_integrate_to_one_and_draws_follow_them(name, factor):
+    prior = make_prior(name, 1, 1)
+    grid = torch.linspace(-12, 12, 20_001)[:, None]
+    distribution = prior(torch.ones(20_001, 1), encode).widened(factor)
+    density = distribution.log_prob(grid).exp().detach()
+    assert torch.trapezoid(density, grid[:, 0]).item() == pytest.approx(1, abs=2e-3)
+    u = torch.rand((20_001, 2), generator=generator(5))
+    drawn = distribution.draw(torch.special.ndtri(u[:, :1]), u[:, 1]).detach()[:, 0]
+    cdf = torch.cumulative_trapezoid(density, grid[:, 0])
+    at = cdf[torch.searchsorted(grid[1:, 0].contiguous(), drawn).clamp(max=19_999)]
+    assert (at.sort().values - torch.linspace(0, 1, 20_001)).abs().max() < 0.02
+    mean = (density * grid[:, 0]).sum() * 24 / 20_000
+    if factor == 1:
+        assert distribution.mean[0].item() == pytest.approx(mean.item(), abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["mixture", "flow"])
+def test_refitting_brings_a_prior_to_the_latents(name):
+    g = generator()
+    z = torch.cat(
+        [
+            torch.randn((3000, 2), generator=g) * 0.3 + 1.5,
+            torch.randn((3000, 2), generator=g) * 0.3 - 1.5,
+        ]
+    )
+    c = z.new_zeros((6000, 0))
+    prior = make_prior(name, 2, 0)
+    before = prior(c, encode).log_prob(z).mean()
+    prior.refit(z, c, torch.ones(6000), g)
+    truth = Independent(Normal(torch.tensor([[1.5, 1.5], [-1.5, -1.5]]), 0.3), 1)
+    best = MixtureSameFamily(Categorical(torch.ones(2)), truth).log_prob(z).mean()
+    assert before < prior(c, encode).log_prob(z).mean() < best + 0.1
+    assert prior(c, encode).log_prob(z).mean() > best - 0.15
+
+
+def test_a_vamp_prior_is_made_of_posteriors():
+    prior = PRIORS["vamp"]().build(2, 0, generator())
+    rows = torch.randn((50, 1, 2), generator=generator(1))
+    prior.start([rows], generator())
+    mixture = prior(torch.zeros(1, 0), encode)
+    assert all((rows[:, 0] == centre).all(dim=1).any() for centre in mixture.loc)
+    assert mixture.log_scale.eq(-1).all()
+
+
+def test_sizes_of_choices_are_checked():
+    for wrong in (lambda: Mixture(0), lambda: VampPrior(-1), lambda: NormalizingFlow(n_bins=0)):
+        with pytest.raises(ValueError, match="at least 1"):
+            wrong()
+    with pytest.raises(ValueError, match="beta"):
+        objectives.ELBO(beta=-1)
+    with pytest.raises(ValueError, match="n_samples"):
+        objectives.IWAE(n_samples=0)
+    with pytest.raises(ValueError, match="alpha"):
+        objectives.Hybrid(alpha=2)
+
+
+# A model with a known answer: z ~ N(0, 1), x | z ~ N(z, 1), q(z | x) ~ N(m, s^2), x = 1.
+M, S = 0.3, 0.9
+
+
+def known_terms(n_draws: int, n: int = 40_000) -> objectives.Terms:
+    z = M + S * torch.randn((n_draws, n), generator=generator(), dtype=torch.float64)
+    log_q, log_p = Normal(M, S).log_prob(z), Normal(0.0, 1.0).log_prob(z)
+    kl = kl_divergence(Normal(M, S), Normal(0.0, 1.0)).expand(n)
+    return objectives.Terms(Normal(z, 1.0).log_prob(torch.tensor(1.0)), log_q - log_p, kl, 1)
+
+
+LOG_EVIDENCE = Normal(0.0, 2**0.5).log_prob(torch.tensor(1.0)).item()
+ELBO_GAP = kl_divergence(Normal(M, S), Normal(0.5, 0.5**0.5)).item()
+
+
+def test_the_elbo_is_the_evidence_less_the_posteriors_error():
+    loss = objectives.ELBO().loss(known_terms(1), 1.0).mean().item()
+    assert -loss == pytest.approx(LOG_EVIDENCE - ELBO_GAP, abs=0.01)
+
+
+def test_the_importance_weighted_bound_nears_the_evidence_as_draws_grow():
+    bounds = [
+        -objectives.IWAE(n_samples=k).loss(known_terms(k), 1.0).mean().item() for k in (1, 5, 50)
+    ]
+    assert bounds[0] == pytest.approx(LOG_EVIDENCE - ELBO_GAP, abs=0.01)
+    assert bounds[0] < bounds[1] < bounds[2] < LOG_EVIDENCE + 1e-3
+    assert bounds[2] == pytest.approx(LOG_EVIDENCE, abs=0.005)
+
+
+def test_the_hybrid_mixes_the_elbo_with_prediction_from_the_prior():
+    terms = known_terms(1)
+    prior_draw = torch.randn((1, 40_000), generator=generator(1), dtype=torch.float64)
+    predicted = Normal(prior_draw, 1.0).log_prob(torch.tensor(1.0))
+    both = terms._replace(log_likelihood=torch.cat([terms.log_likelihood, predicted]))
+    loss = objectives.Hybrid(alpha=0.25).loss(both, 1.0).mean().item()
+    # E_{z ~ N(0, 1)} log N(1 | z, 1)
+    expected = -0.5 * (np.log(2 * np.pi) + 2)
+    assert -loss == pytest.approx(0.25 * (LOG_EVIDENCE - ELBO_GAP) + 0.75 * expected, abs=0.01)
+
+
+def test_free_bits_floor_the_batch_mean():
+    terms = known_terms(1, n=10)._replace(
+        kl=torch.linspace(0, 0.2, 10, requires_grad=True), n_components=4
+    )
+    loss = objectives.ELBO(free_bits=0.1).loss(terms, 1.0) + terms.log_likelihood[0]
+    torch.testing.assert_close(loss.detach(), torch.full_like(loss, 0.4))
+    (gradient,) = torch.autograd.grad(loss.sum(), terms.kl)
+    assert gradient.eq(0).all()
+    above = objectives.ELBO(free_bits=0.01).loss(terms, 1.0) + terms.log_likelihood[0]
+    assert torch.autograd.grad(above.sum(), terms.kl)[0].eq(1).all()
+
+
+def test_the_weight_of_the_kl():
+    linear, cyclic = objectives.ELBO(beta=2, warm_up=0.5), objectives.ELBO(warm_up=0.5, n_cycles=4)
+    assert [linear.weight(p) for p in (0, 0.25, 0.5, 1)] == [0, 1, 2, 2]
+    assert [cyclic.weight(p) for p in (0, 0.0625, 0.125, 0.25, 0.3125, 1)] == [0, 0.5, 1, 0, 0.5, 1]
+    assert objectives.ELBO(warm_up=0).weight(0) == 1
 
 
 def test_dropout_keeps_the_mean_and_only_acts_in_training():
@@ -150,7 +318,9 @@ def make_model(prior: str = "mixture") -> tuple[TableCVAE, list, Cells]:
         hidden_layer_sizes=[16],
         activation="silu",
         conditioning="concat",
-        prior=prior,
+        prior=PRIORS[prior](),
+        objective=objectives.ELBO(),
+        backbone=MLP(),
         dropout=0.0,
         input_noise=0.1,
         self_masking=False,
