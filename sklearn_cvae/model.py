@@ -199,15 +199,16 @@ class TableCVAE(nn.Module):
         factors.fit(features, observed[:, self.feature_owner])
         at_feature = at_mean = 0
         for kind in self.table_kinds:
+            n = kind.n_features
             if isinstance(kind, Numeric):
-                rows = slice(at_feature, at_feature + kind.n_columns)
+                rows = slice(at_feature, at_feature + kind.n_columns * n, n)
                 means = slice(at_mean, at_mean + kind.n_columns)
                 scale = factors.scale[rows]
                 self.linear.weight[means] = factors.loadings[rows] * scale[:, None]
                 self.linear.bias[means] = factors.mean[rows]
                 kind.log_sigma.copy_((factors.noise[rows].sqrt() * scale).log())
                 at_mean += kind.n_columns
-            at_feature += kind.n_columns * kind.n_features
+            at_feature += kind.n_columns * n
 
     def _masked(self, inputs: list[Tensor], mask: Tensor) -> Tensor:
         """Return (n, w) inputs, zero where masked, each cell's with its mask beside it."""
