@@ -542,7 +542,8 @@ class GridCodec:
 
     def _scores(self, numbers: Array) -> Array:
         t = _logs(numbers, self.whole) if self.logged else numbers
-        return (t - self.centre) / self.scale
+        far = 1e7 * self.scale
+        return np.clip(t - self.centre, -far, far) / self.scale
 
     def _numbers(self, scores: Array) -> Array:
         t = self.centre + self.scale * scores
