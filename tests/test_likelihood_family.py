@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from conftest import small
@@ -409,6 +410,24 @@ def test_numbers_that_hide_themselves_of_any_likelihood():
     assert model.impute(frame).notna().all().all()
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_draws_beyond_the_seen_range_fit_the_dtype(library):
+    rng = np.random.default_rng(0)
+    columns = {
+        "age": rng.integers(0, 256, 90).astype("uint8"),
+        "day": np.datetime64("2020-01-01", "us") + 86_400_000_000 * rng.integers(0, 300, 90),
+        "large": rng.integers(2**62, 2**63 - 1, 90),
+    }
+    frame = pd.DataFrame(columns) if library == "pandas" else pl.DataFrame(columns)
+    drawn = small(likelihoods=dict.fromkeys(columns, "gaussian_fixed")).fit(frame)
+    drawn = drawn.sample(500, random_state=0)
+    assert list(drawn.dtypes) == list(frame.dtypes)
+    assert drawn["age"].min() == 0
+    assert drawn["age"].max() == 255
+    assert drawn["large"].min() > 0
+    assert drawn["day"].max() > frame["day"].max()
+
+
 def test_a_zero_or_one_column_keeps_its_share():
     frame = mixed()
     model = small(likelihoods={"pixel": "bernoulli"}, max_iter=30).fit(frame)
@@ -459,7 +478,14 @@ def truth(name, group, rng):
     }[name]().astype(float)
 
 
-@pytest.mark.parametrize("name", [n for n in DENSITIES + COUNTS if n != "gaussian_fixed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in ("log_normal", "negative_binomial") else pytest.mark.slow)
+        for n in DENSITIES + COUNTS
+        if n != "gaussian_fixed"
+    ],
+)
 def test_a_model_recovers_its_own_family(name):
     rng = np.random.default_rng(2)
     groups = rng.choice(["a", "b"], 1500)
