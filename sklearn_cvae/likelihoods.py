@@ -579,7 +579,8 @@ class Poisson(Gaussian):
     0 can be reached. Numbers spread wider are negative binomial with the same mean; narrower, they
     have powers of these probabilities (Conway-Maxwell-Poisson). Counts are exact up to 500,000,
     since scores are float32; beyond, to a millionth. Atoms of several counts have the mass of their
-    middle one times their number, brought to a sum of one.
+    middle one times their number, brought to a sum of one. They are a few percent wide, so draws of
+    a Poisson above some 10,000, which is narrower, spread wider than it.
 
     References
     ----------
