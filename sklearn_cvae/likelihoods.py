@@ -96,6 +96,15 @@ class Kind(nn.Module):
         """Return the atom of each value, of shape (n, m)."""
         return values.long()
 
+    def start(self, values: Tensor, observed: Tensor) -> None:
+        """Set what the group learns besides the network's outputs from some rows, before training.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, m)
+        observed : Tensor of shape (n, m), bool
+        """
+
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -189,7 +198,8 @@ class Ordinal(Kind):
     r"""Ordered levels with \(p(x \le l) = \mathrm{sigmoid}(c_l - \eta)\), inputs \(1[x > l]\).
 
     The cutpoints \(c_1 < c_2 < \dots\) are learned per column; the network gives one location
-    \(\eta\). Levels are in the order of the dtype's categories, else sorted.
+    \(\eta\). Levels are in the order of the dtype's categories, else sorted. Training starts from
+    the levels' frequencies.
 
     References
     ----------
@@ -220,6 +230,16 @@ class Ordinal(Kind):
         self.first = nn.Parameter(torch.tensor([c[0] for c in cuts], dtype=torch.float32))
         self._buffer("ends", [np.log(np.expm1(np.diff(c))) for c in cuts], 0.0, self.n_atoms - 2)
         self.gaps = nn.Parameter(self.ends.clone())
+
+    @torch.no_grad()
+    def start(self, values: Tensor, observed: Tensor) -> None:
+        own = F.pad(self.own, (1, 0), value=1.0)
+        levels = torch.arange(self.n_atoms, device=values.device)
+        seen = ((values[..., None] == levels) & observed[..., None]).sum(0)
+        share = ((seen + 0.5) * own).cumsum(-1) / ((seen + 0.5) * own).sum(-1, keepdim=True)
+        cuts = torch.logit(share[:, :-1], eps=1e-6)
+        self.first.copy_(cuts[:, 0])
+        self.gaps.copy_(torch.diff(cuts).clamp(min=1e-4).expm1().log())
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Return the lower and the upper cutpoint of each level, of shape (m, n_atoms)."""

@@ -193,12 +193,13 @@ class TableCVAE(nn.Module):
 
     @torch.no_grad()
     def start_from_factors(self, values: Tensor, observed: Tensor) -> None:
-        """Fit the factors to some rows, and let the decoder's means start from them."""
+        """Fit the factors to some rows, and let the decoder's means and the kinds start there."""
         factors = self.factors
         features = self._features(self.inputs(values))
         factors.fit(features, observed[:, self.feature_owner])
         at_feature = at_mean = 0
         for kind in self.table_kinds:
+            kind.start(values[:, kind.columns], observed[:, kind.columns])
             n = kind.n_features
             if isinstance(kind, Numeric):
                 rows = slice(at_feature, at_feature + kind.n_columns * n, n)

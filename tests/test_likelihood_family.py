@@ -11,7 +11,7 @@ from conftest import small
 from scipy import stats
 
 from sklearn_cvae import ConditionalVAE, load, save
-from sklearn_cvae.codecs import GridCodec
+from sklearn_cvae.codecs import GridCodec, LevelCodec
 from sklearn_cvae.likelihoods import LIKELIHOODS, Gaussian, LogNormal, Poisson, _log_mass
 from sklearn_cvae.table import _integer_ends
 
@@ -409,6 +409,19 @@ def test_numbers_that_hide_themselves_of_any_likelihood():
     frame = mixed()
     model = small(likelihoods=wanted, missing_mechanism="self_masking").fit(frame)
     assert model.impute(frame).notna().all().all()
+
+
+def test_ordered_levels_start_from_their_frequencies():
+    kind = LIKELIHOODS["ordinal"]([0, 1], [LevelCodec(5), LevelCodec(3)])
+    five, three = RNG.choice(5, 20_000, p=[0.01, 0.6, 0.3, 0.08, 0.01]), RNG.integers(0, 3, 20_000)
+    values = torch.tensor(np.column_stack([five, three]), dtype=torch.float32)
+    kind.start(values, torch.ones_like(values, dtype=torch.bool))
+    probs = kind.probs(torch.zeros(1, 2))[0].detach().numpy()
+    np.testing.assert_allclose(probs[0], np.bincount(five) / 20_000, atol=2e-3)
+    np.testing.assert_allclose(probs[1, :3], np.bincount(three) / 20_000, atol=2e-3)
+    assert (probs[1, 3:] == 0).all()
+    kind.start(values, torch.zeros_like(values, dtype=torch.bool))
+    assert torch.isfinite(kind.probs(torch.zeros(1, 2))).all()
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
