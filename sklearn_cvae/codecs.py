@@ -25,6 +25,9 @@ N_EVEN = 65
 MAX_SPIKES = 48
 SEEN_ONLY, MAX_DECIMALS = -1, 17
 TAIL_MASS = 1e-3
+N_SEGMENTS = 16
+N_QUANTILES, N_FAR = 96, 40
+MAX_LOG = 300.0
 
 
 class Cells(NamedTuple):
@@ -51,7 +54,8 @@ class Choices(NamedTuple):
     ----------
     numbers : ndarray of shape (m,)
     atoms_share : ndarray of shape (m,)
-        The share of its atom's probability that each number has.
+        The share of its atom's probability that each number has; for a density, the length that
+        each number stands for on the scale of scores.
     """
 
     numbers: Array
@@ -198,6 +202,14 @@ class NumericCodec:
         return np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
 
     @property
+    def segments(self) -> Array:
+        """Ends of a piecewise-linear encoding of the scores: at most N_SEGMENTS, at even bins."""
+        ends = np.r_[self.scores[0], self.score_edges, self.scores[-1]]
+        n_segments = min(N_SEGMENTS, self.n_atoms)
+        even = np.linspace(0, len(ends) - 1, n_segments + 1).round().astype(int)
+        return np.unique(ends[even].astype(np.float32)).astype(float)
+
+    @property
     def log_widths(self) -> Array:
         """Log of each bin's width on the scale of scores: its normal mass over its density."""
         mass = np.diff(ndtr(np.r_[-np.inf, self.score_edges, np.inf]))
@@ -310,6 +322,298 @@ class NumericCodec:
         return np.diff(self.first_cell)[bins]
 
 
+@dataclass(frozen=True)
+class GridCodec:
+    """A numeric column on the standardised scale of x, log x or log(1 + x), cut far and wide.
+
+    The atoms are the intervals between edges: at even quantiles of the training cells, on an even
+    grid, and geometrically far beyond the seen range. The outermost take what lies beyond them.
+    Within an atom numbers are spread evenly on the scale of scores, counts evenly.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_atoms + 1,)
+        Ends of the atoms in the column's units; those of counts lie halfway between them.
+    centre, scale : float
+        A score is (t - centre) / scale, with t = x, log x or log(1 + x).
+    segments : ndarray of shape (n_segments + 1,)
+        Ends of a piecewise-linear encoding of the scores, at even quantiles.
+    seen : ndarray of shape (2,)
+        The least and the greatest training cell.
+    decimals : int
+        Decimals of the numbers drawn.
+    logged : bool
+        Whether t is a logarithm.
+    whole : bool
+        Whether the column counts: t = log(1 + x).
+    zero : bool
+        Whether the first atom is the number 0, and the others are positive.
+    """
+
+    edges: Array
+    centre: float
+    scale: float
+    segments: Array
+    seen: Array
+    decimals: int
+    logged: bool
+    whole: bool
+    zero: bool
+
+    @classmethod
+    def fit(
+        cls,
+        numbers: Array,
+        *,
+        logged: bool = False,
+        whole: bool = False,
+        zero: bool = False,
+        robust: bool = False,
+    ) -> Self:
+        """Learn the scale and the atoms from a column's observed cells.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n,)
+            NaN where missing.
+        logged, whole, zero : bool
+        robust : bool, default=False
+            Whether the scale is set by quartiles, so that a few far cells do not set it.
+
+        Examples
+        --------
+        >>> codec = GridCodec.fit(np.array([0.0, 1.0, np.nan, 2.0]), whole=True)
+        >>> codec.edges[:4]
+        array([-0.5,  0.5,  1.5,  2.5])
+        """
+        cells = np.sort(numbers[~np.isnan(numbers)])
+        if len(cells) == 0:
+            nan = np.full(3 if zero else 2, np.nan)
+            return cls(nan, np.nan, 1.0, np.zeros(1), nan[:2], 0, logged, whole, zero)
+        positive = cells[cells > 0] if zero else cells
+        t = _logs(positive, whole) if logged or whole else positive
+        centre, scale = _centre_and_scale(t if len(t) else np.zeros(1), robust)
+        scale = scale or (1.0 if whole or centre == 0 else 1e-6 * abs(centre))
+        scores = (t - centre) / scale if len(t) else np.zeros(1)
+        if whole:
+            edges = _count_edges(cells)
+        else:
+            far = centre + scale * _score_cuts(scores)
+            edges = np.unique(np.exp(np.clip(far, -MAX_LOG, MAX_LOG)) if logged else far)
+        ends = np.quantile(scores, np.linspace(0, 1, N_SEGMENTS + 1))
+        return cls(
+            edges=np.r_[0.0, edges] if zero else edges,
+            centre=float(centre),
+            scale=float(scale),
+            segments=np.unique(ends.astype(np.float32)).astype(float),
+            seen=cells[[0, -1]],
+            decimals=0 if whole else _decimals_of(np.unique(cells)),
+            logged=logged or whole,
+            whole=whole,
+            zero=zero,
+        )
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.edges) - 1
+
+    @property
+    def score_edges(self) -> Array:
+        """Inner edges on the scale of scores, of shape (n_atoms - 1,)."""
+        inner = self._scores(self.edges[1:-1])
+        return np.r_[inner[:1] - 0.5, inner[1:]] if self.zero else inner
+
+    @property
+    def score_centres(self) -> Array:
+        """Score in the middle of each atom, of shape (n_atoms,)."""
+        if self.whole:
+            return self._scores(self.middles)
+        ends = self._scores(self.edges[1:] if self.zero else self.edges)
+        middles = ends[:-1] / 2 + ends[1:] / 2
+        return np.r_[ends[0] - 1, middles] if self.zero else middles
+
+    @property
+    def middles(self) -> Array:
+        """The number in the middle of each atom, of shape (n_atoms,); one of a count's."""
+        middles = self.edges[:-1] / 2 + self.edges[1:] / 2
+        return np.floor(middles) if self.whole else middles
+
+    def encode(self, numbers: Array) -> Array:
+        scores = self._scores(numbers)
+        if self.zero:
+            least = self._scores(self.edges[1:2])
+            scores = np.where(numbers > 0, np.maximum(scores, least), least - 1)
+            scores = np.where(np.isnan(numbers), np.nan, scores)
+        return np.clip(scores, -1e6, 1e6).astype(np.float32)
+
+    def log_volume(self, numbers: Array) -> Array:
+        """Log of d(score) / d(number), by which a density of scores becomes one of numbers.
+
+        Zero for a count and for the atom at 0, which have masses; minus infinity for numbers that
+        cannot be.
+        """
+        if np.isnan(self.centre):
+            return np.zeros(len(numbers))
+        if self.whole:
+            return np.where((numbers >= 0) & (numbers == np.round(numbers)), 0.0, -np.inf)
+        if not self.logged:
+            return np.full(len(numbers), -np.log(self.scale))
+        # Numbers below the first atom share its end's score, and so its slope.
+        least = self.edges[1] if self.zero else np.finfo(float).tiny
+        slope = -np.log(np.maximum(numbers, least)) - np.log(self.scale)
+        slope = np.where(numbers > 0, slope, -np.inf)
+        return np.where(numbers == 0, 0.0, slope) if self.zero else slope
+
+    def mode(self, probs: Array) -> Array:
+        """Return the middle of the densest atom; 0 where that is likelier than not."""
+        density = probs / np.diff(self.edges)
+        if self.zero:
+            density[:, 0] = np.where(probs[:, 0] > 0.5, np.inf, -1.0)
+        return self._rounded(self._moments()[0][density.argmax(axis=1)])
+
+    def mean(self, probs: Array) -> Array:
+        # Summed row by row: a matrix product would round differently for other numbers of rows.
+        means = self._moments()[0]
+        mean = (probs * (means - self.seen[0])).sum(axis=1) + self.seen[0]
+        return np.clip(mean, means[0], means[-1])
+
+    def std(self, probs: Array) -> Array:
+        """Return standard deviations, of numbers within the atoms too."""
+        means, variances = self._moments()
+        centred = means - self.seen[0]
+        mean = (probs * centred).sum(axis=1)
+        second = (probs * (centred**2 + variances)).sum(axis=1)
+        return np.sqrt(np.clip(second - mean**2, 0, None))
+
+    def median(self, probs: Array) -> Array:
+        return self.quantile(probs, np.full(len(probs), 0.5))
+
+    def quantile(self, probs: Array, q: Array) -> Array:
+        """Return the number at quantile q of each row's distribution, rounded as in training."""
+        atom, within = _locate(probs, q)
+        low, high = self.edges[atom], self.edges[atom + 1]
+        if self.whole:
+            return np.floor(low + 1) + np.minimum(np.floor(within * (high - low)), high - low - 1)
+        if not self.logged:
+            return self._rounded(low + within * (high - low))
+        is_zero = self.zero & (atom == 0)
+        low = np.where(is_zero, high, low)
+        return np.where(is_zero, 0.0, self._rounded(low * (high / low) ** within))
+
+    def among(self, numbers: Array) -> Choices:
+        """Return the choice among some numbers; a number stands for its last decimal."""
+        numbers = np.unique(numbers)
+        length = np.ones(len(numbers))
+        if not self.whole:
+            length[~(self.zero & (numbers == 0))] = 10.0**-self.decimals
+        share = length * np.exp(np.maximum(self.log_volume(numbers), -MAX_LOG))
+        return Choices(numbers, np.maximum(share, 1e-300))
+
+    def between(self, low: float, high: float) -> Choices:
+        """Return the choice among even numbers from `low` to `high`, both included.
+
+        Each stands for a part of an atom; there is none beyond the outermost atoms.
+        """
+        low, high = max(low, self.edges[0]), min(high, self.edges[-1])
+        if not low < high:
+            inside = np.array([low] if low == high else [])
+            return self.among(inside[np.isfinite(self.log_volume(inside))])
+        if self.whole:
+            return self._counts_between(np.ceil(low), np.floor(high))
+        least = max(low, self.edges[1]) if self.zero else low
+        numbers, lengths = np.empty(0), np.empty(0)
+        if least < high:
+            ends = self._scores(np.r_[least, high])
+            inner = self._scores(self.edges[(self.edges > least) & (self.edges < high)])
+            cuts = np.unique(np.r_[np.linspace(ends[0], ends[1], N_EVEN), inner])
+            numbers = self._rounded(self._numbers((cuts[:-1] + cuts[1:]) / 2))
+            numbers, lengths = _merged(numbers, np.diff(cuts), low, high)
+        if self.zero and low <= 0:
+            numbers, lengths = np.r_[0.0, numbers], np.r_[1.0, lengths]
+        return Choices(numbers, lengths)
+
+    def _counts_between(self, low: float, high: float) -> Choices:
+        even = np.linspace(low, high, N_EVEN)
+        starts = np.unique(np.ceil(np.r_[low, even, self.edges, high + 1]))
+        starts = starts[(starts >= low) & (starts <= high + 1)]
+        if len(starts) < 2:
+            return Choices(np.empty(0), np.empty(0))
+        return Choices(np.floor((starts[:-1] + starts[1:] - 1) / 2), np.diff(starts))
+
+    def _scores(self, numbers: Array) -> Array:
+        t = _logs(numbers, self.whole) if self.logged else numbers
+        far = 1e7 * self.scale
+        return np.clip(t - self.centre, -far, far) / self.scale
+
+    def _numbers(self, scores: Array) -> Array:
+        t = self.centre + self.scale * scores
+        return np.exp(np.clip(t, -MAX_LOG, MAX_LOG)) if self.logged else t
+
+    def _rounded(self, numbers: Array) -> Array:
+        if self.decimals == MAX_DECIMALS:
+            return numbers
+        rounded = np.round(numbers, self.decimals)
+        if self.logged and not self.whole:
+            return np.where(numbers > 0, np.maximum(rounded, 10.0**-self.decimals), rounded)
+        return rounded
+
+    def _moments(self) -> tuple[Array, Array]:
+        """Return the mean and the variance of the numbers in each atom."""
+        low, high = self.edges[:-1], self.edges[1:]
+        if self.whole:
+            return low / 2 + high / 2, ((high - low) ** 2 - 1) / 12
+        if not self.logged:
+            return low / 2 + high / 2, (high - low) ** 2 / 12
+        if self.zero:
+            low, high = low[1:], high[1:]
+        ratio = np.log(high / low)
+        means = (high - low) / ratio
+        variances = np.maximum((high**2 - low**2) / (2 * ratio) - means**2, 0)
+        return (np.r_[0, means], np.r_[0, variances]) if self.zero else (means, variances)
+
+
+def _logs(numbers: Array, whole: bool) -> Array:
+    """Return log x, or log(1 + x) of counts; of numbers that have none, the least there is."""
+    if whole:
+        return np.log1p(np.maximum(numbers, -0.5))
+    return np.log(np.maximum(numbers, np.finfo(float).tiny))
+
+
+def _centre_and_scale(t: Array, robust: bool) -> tuple[float, float]:
+    # Taken from the first cell, so that cells all alike have a deviation of exactly zero.
+    away = t - t[0]
+    if robust:
+        low, middle, high = np.quantile(away, [0.25, 0.5, 0.75])
+        if high > low:
+            return t[0] + middle, (high - low) / (2 * ndtri(0.75))
+    return t[0] + away.mean(), away.std()
+
+
+def _score_cuts(scores: Array) -> Array:
+    """Edges of atoms: even quantiles, an even grid of 4 deviations, and far beyond the ends."""
+    quantiles = np.quantile(scores, np.linspace(0, 1, N_QUANTILES + 1))
+    far = [np.geomspace(4, 4 + 2 * max(end, 4), N_FAR) for end in (-scores[0], scores[-1])]
+    # Atoms much narrower than any learned deviation would be of no use.
+    return np.unique(np.round(np.r_[-far[0], quantiles, np.arange(-32, 33) / 8, far[1]], 3))
+
+
+def _count_edges(cells: Array) -> Array:
+    """Edges between counts: each of the first has its own atom, then ever more share one."""
+    reach = 20 * cells[-1] + 100
+    far = np.geomspace(N_QUANTILES, reach, N_QUANTILES + 1)
+    quantiles = np.quantile(cells, np.linspace(0, 1, N_QUANTILES + 1))
+    first = np.floor(np.r_[np.arange(N_QUANTILES), quantiles, far, reach + 1])
+    return np.unique(first) - 0.5
+
+
+def _merged(numbers: Array, lengths: Array, low: float, high: float) -> tuple[Array, Array]:
+    """Return distinct numbers from low to high, and what they stand for together."""
+    distinct, owner = np.unique(numbers, return_inverse=True)
+    total = np.bincount(owner, lengths, minlength=len(distinct))
+    inside = (distinct >= low) & (distinct <= high)
+    return distinct[inside], total[inside]
+
+
 def _spread(counts: Array) -> Array:
     """Indices of at most about MAX_KNOTS values: the ends, the spikes and even quantiles."""
     if len(counts) <= MAX_KNOTS:
@@ -334,6 +638,11 @@ def _decimals(values: Array, n_cells: int) -> int:
     """Return how many decimals a continuous column's values have, or SEEN_ONLY for others."""
     if len(values) <= max(N_BINS, min(MAX_KNOTS, n_cells / 2)):
         return SEEN_ONLY
+    return _decimals_of(values)
+
+
+def _decimals_of(values: Array) -> int:
+    """Return how many decimals numbers have."""
     for decimals in range(MAX_DECIMALS):
         if np.array_equal(np.round(values, decimals), values):
             return decimals
@@ -395,6 +704,10 @@ def _locate(probs: Array, q: Array) -> tuple[Array, Array]:
     return atom, np.clip(within, 0.0, 1.0)
 
 
-Codec = LevelCodec | NumericCodec
+Codec = LevelCodec | NumericCodec | GridCodec
 
-CODECS: dict[str, type[Codec]] = {"level": LevelCodec, "numeric": NumericCodec}
+CODECS: dict[str, type[Codec]] = {
+    "level": LevelCodec,
+    "numeric": NumericCodec,
+    "grid": GridCodec,
+}

@@ -99,9 +99,18 @@ class ConditionalVAE(
         Protection of rare categories: levels that fewer training cells have are treated as
         missing. They are never drawn or imputed, and nothing of the fitted model holds them.
     likelihoods : "auto" or dict, default="auto"
-        Likelihood per column, by name (position for arrays): "histogram" or "rank_normal" for
-        numbers and times, "categorical", or "bernoulli" for two levels. Columns not named get
-        "histogram", "categorical" or "bernoulli".
+        Likelihood per column, by name (position for arrays). Columns not named get "histogram",
+        "categorical" or, with two levels, "bernoulli".
+
+        - numbers and times, within the seen range: "histogram", "rank_normal";
+        - numbers and times, beyond it too: "gaussian" (one variance per column),
+          "gaussian_per_row" (a variance per row), "gaussian_fixed" (variance 1 of standardised
+          numbers), "student_t" (heavy tails);
+        - positive numbers: "log_normal"; with zeros: "zero_inflated_log_normal";
+        - counts: "poisson", "negative_binomial", "zero_inflated_poisson",
+          "zero_inflated_negative_binomial";
+        - two distinct numbers or levels: "bernoulli";
+        - categories: "categorical"; in order: "ordinal".
     conditioning : str, default="concat"
         How conditions enter the networks: "concat" joins them to the input, "concat_all" to every
         layer; "embedding" joins a learned vector per condition column, for many levels; "film"

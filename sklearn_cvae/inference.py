@@ -164,7 +164,7 @@ def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> 
         scored = _padded(target[chunk.rows])
         for kind, part in zip(model.table_kinds, probs, strict=True):
             if isinstance(kind, Numeric):
-                atoms = kind.bins(chunk.values[:, kind.columns])[..., None]
+                atoms = kind.atoms(chunk.values[:, kind.columns])[..., None]
                 below = (part.cumsum(-1) - part).gather(-1, atoms)
                 mass = part.gather(-1, atoms)
                 chosen = scored[:, kind.columns.cpu()]

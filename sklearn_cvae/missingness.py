@@ -54,7 +54,7 @@ class SelfMasking(nn.Module):
             logit = values * self.slopes[index][:, 0] + self.logits[index][:, 0]
         else:
             table = self.logits[index].expand(len(values), -1, -1)
-            logit = table.gather(-1, values.long()[..., None])[..., 0]
+            logit = table.gather(-1, kind.atoms(values)[..., None])[..., 0]
         return F.logsigmoid(-logit)
 
     def log_missing(self, kind: Kind, index: int) -> Tensor:

@@ -209,7 +209,7 @@ class TableCVAE(nn.Module):
 
     @torch.no_grad()
     def start(self, values: Tensor, observed: Tensor, generator: torch.Generator) -> None:
-        """Fit the factors to some rows, and let the decoder's means, and the prior, start there."""
+        """Fit the factors to some rows; decoder means, kinds and prior start from them."""
         factors, inputs = self.factors, self.inputs(values)
         shown = zip(self.table_kinds, inputs, strict=True)
         self.prior_net.start([x * observed[:, k.columns, None] for k, x in shown], generator)
@@ -217,15 +217,17 @@ class TableCVAE(nn.Module):
         factors.fit(features, observed[:, self.feature_owner])
         at_feature = at_mean = 0
         for kind in self.table_kinds:
+            kind.start(values[:, kind.columns], observed[:, kind.columns])
+            n = kind.n_features
             if isinstance(kind, Numeric):
-                rows = slice(at_feature, at_feature + kind.n_columns)
+                rows = slice(at_feature, at_feature + kind.n_columns * n, n)
                 means = slice(at_mean, at_mean + kind.n_columns)
                 scale = factors.scale[rows]
                 self.linear.weight[means] = factors.loadings[rows] * scale[:, None]
                 self.linear.bias[means] = factors.mean[rows]
                 kind.log_sigma.copy_((factors.noise[rows].sqrt() * scale).log())
                 at_mean += kind.n_columns
-            at_feature += kind.n_columns * kind.n_features
+            at_feature += kind.n_columns * n
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Take over weights that were learned before."""

@@ -772,13 +772,23 @@ def _from_objects(template: Any, name: Hashable, values: Array) -> Any:
 def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) -> Any:
     missing = np.isnan(numbers)
     if integer:
-        numbers = np.round(numbers)
+        numbers = np.clip(np.round(numbers), *_integer_ends(template.dtype))
     if isinstance(template, pd.Series):
         if integer and missing.any() and isinstance(template.dtype, np.dtype):
             return pd.Series(numbers).astype(pd.Int64Dtype())
         return pd.Series(numbers).astype(template.dtype)
     series = type(template)(name, numbers)
     return series.fill_nan(None).cast(template.dtype)
+
+
+def _integer_ends(dtype: Any) -> tuple[float, float]:
+    """Return the least and the greatest float that an integer dtype of pandas or polars holds."""
+    try:
+        about = np.iinfo(str(dtype).lower().partition("[")[0])
+    except TypeError:  # wider than numpy's, such as polars' Int128
+        return -np.inf, np.inf
+    low, high = float(about.min), float(about.max)
+    return low, high if high <= about.max else float(np.nextafter(high, 0))
 
 
 def _from_ticks(template: Any, name: Hashable, ticks: NDArray[np.int64], missing: Mask) -> Any:

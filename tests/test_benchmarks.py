@@ -16,6 +16,7 @@ from benchmarks import (
     conditions,
     generators,
     imputation,
+    likelihoods,
     peers,
     scores,
     speed,
@@ -268,6 +269,13 @@ def test_conditions_are_met_and_scored(tmp_path):
     frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "x"]})
     met = conditions.meets(frame, {"a": (2, None), "b": ["x", "z"]})
     assert met.tolist() == [False, False, True]
+
+
+def test_likelihoods_are_compared(tmp_path):
+    results = likelihoods.main(["--quick", "--output", str(tmp_path)])
+    assert len(results) == sum(len(names) for _, _, names in likelihoods.QUICK)
+    assert np.isfinite(results[["log density", "gain", "error"]].to_numpy()).all()
+    assert "student_t" in (tmp_path / "likelihoods.md").read_text()
 
 
 def test_the_example_of_balanced_classes_runs(capsys):

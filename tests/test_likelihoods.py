@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sklearn_cvae.codecs import SEEN_ONLY, LevelCodec, NumericCodec, _edges
-from sklearn_cvae.likelihoods import LIKELIHOODS
+from sklearn_cvae.likelihoods import LIKELIHOODS, LogNormal, Poisson
 
 RNG = np.random.default_rng(0)
 COLUMNS = {
@@ -95,21 +95,30 @@ def test_a_column_without_cells_decodes_to_missing():
 
 def make_kind(name, *columns):
     """A kind over the given columns, with some parameters and the columns' encoded cells."""
-    numeric = LIKELIHOODS[name].numeric
-    codecs = [NumericCodec.fit(c) if numeric else LevelCodec(int(c.max()) + 1) for c in columns]
-    kind = LIKELIHOODS[name](list(range(len(columns))), codecs)
+    likelihood = LIKELIHOODS[name]
+    n_levels = [int(c.max()) + 1 if name in LEVELLED else None for c in columns]
+    codecs = [likelihood.fit_codec(c, n) for c, n in zip(columns, n_levels, strict=True)]
+    kind = likelihood(list(range(len(columns))), codecs)
     values = torch.tensor(np.stack([k.encode(c) for k, c in zip(codecs, columns)], axis=1))
     generator = torch.Generator().manual_seed(0)
     params = torch.randn((len(values), kind.n_params), generator=generator)
     return kind, codecs, values, params
 
 
+LEVELLED = ("categorical", "bernoulli", "ordinal")
+
+
 def some_columns(name):
-    if LIKELIHOODS[name].numeric:
-        return COLUMNS["normal"], COLUMNS["spiked"], COLUMNS["few"], np.full(500, 2.0)
+    few, many = COLUMNS["few"], RNG.integers(0, 17, 500).astype(float)
     if name == "bernoulli":
         return tuple(RNG.integers(0, 2, (2, 500)).astype(float))
-    return COLUMNS["few"], RNG.integers(0, 17, 500).astype(float), np.zeros(500)
+    if name in LEVELLED:
+        return (few, many) if name == "ordinal" else (few, many, np.zeros(500))
+    if issubclass(LIKELIHOODS[name], Poisson):
+        return few, many, RNG.negative_binomial(0.3, 0.001, 500).astype(float), np.full(500, 2.0)
+    if issubclass(LIKELIHOODS[name], LogNormal):
+        return np.exp(COLUMNS["normal"]), few + 1, 1e-12 * (many + 1), np.full(500, 2.0)
+    return COLUMNS["normal"], COLUMNS["spiked"], few, np.full(500, 2.0)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -131,7 +140,7 @@ def test_contract_of_every_kind(name):
         assert (probs[:, j, codec.n_atoms :] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["categorical", "bernoulli"])
+@pytest.mark.parametrize("name", LEVELLED)
 def test_masses_sum_to_one_and_agree_with_probs(name):
     kind, codecs, values, params = make_kind(name, *some_columns(name))
     probs = kind.probs(params)
