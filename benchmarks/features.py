@@ -4,7 +4,8 @@
 
 Five tables of 1,500 rows each; stratified 5-fold cross-validation of logistic regression on
 
-- ConditionalVAE, 8 latents: `ConditionalVAE(n_components=8).transform`;
+- ConditionalVAE, 8 latents: `ConditionalVAE(n_components=8, max_iter=20).transform`; 20 epochs in
+  place of the default because features need no more: see below;
 - PCA and Nystroem (RBF), 8 components each, on raw columns;
 - Nystroem with 100 components, and the raw columns themselves: numbers standardised, categories
   one-hot, so more features than 8.
@@ -13,6 +14,11 @@ Everything is fitted inside the folds; the target is never among the columns. Th
 standardised for all methods alike, and the regression is scikit-learn's default. In "holes",
 30 % of all cells are missing completely at random, in training and test rows: the raw columns, and
 what is made of them, get means and modes first; the CVAE takes the table as it is.
+
+The epochs were chosen on other rows (gesture, and adult with seed 100), complete, by the same
+cross-validation. AUC there: adult 0.875 with 20 epochs, 0.872 with the default 120 in 3.4 times the
+time; 0.869 to 0.876 with 5 epochs, a standard normal prior, dropout of 0.2, one layer of 64, weight
+decay of 1 or input noise of 0.5. None of these is used.
 """
 
 from __future__ import annotations
@@ -39,6 +45,7 @@ RESULTS = Path(__file__).parent / "results"
 TABLES = ["adult", "default", "shoppers", "magic", "bean"]
 N_COMPONENTS, N_LARGE = 8, 100
 HOLES = 0.3
+MAX_ITER = 20
 OURS = f"ConditionalVAE, {N_COMPONENTS}"
 SCORES = ["accuracy", "auc"]
 
@@ -149,14 +156,15 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--data", type=Path, help="folder with tables/; else OpenML")
     parser.add_argument("--tables", nargs="+", default=TABLES)
     parser.add_argument("--rows", type=int, default=1_500)
+    parser.add_argument("--max-iter", type=int, default=MAX_ITER)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="150 rows, 2 folds, 1 epoch")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    n_rows, n_folds, ours = (150, 2, {"max_iter": 1}) if args.quick else (args.rows, 5, {})
+    n_rows, n_folds, n_epochs = (150, 2, 1) if args.quick else (args.rows, 5, args.max_iter)
     rows: list[Score] = []
     for name in args.tables:
-        rows += of_table(name, args.data, n_rows, args.seed, n_folds, **ours)
+        rows += of_table(name, args.data, n_rows, args.seed, n_folds, max_iter=n_epochs)
     scores = pd.DataFrame(rows)
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "features.md").write_text(page(scores, n_rows))
