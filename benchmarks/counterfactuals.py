@@ -13,6 +13,11 @@ leaves the row as it is; "shift" adds the difference of the means under the two 
 linear regression on group and dose (with the group alone, the difference of the group means).
 "own" is the model's error when the row keeps its conditions. For columns that do not depend on a
 condition the right answer is the row itself, so "nothing" is without error.
+
+A latent vector that already tells the group leaves a new group nothing to say. The settings that do
+best were found on another drawing (seed 101, 2,000 rows): a prior that does not know the condition,
+conditions never dropped, as many latents as columns, conditions that scale the hidden layers, and
+training that stops before rows are known by heart.
 """
 
 from __future__ import annotations
@@ -33,9 +38,18 @@ Array = NDArray[np.float64]
 
 RESULTS = Path(__file__).parent / "results"
 N_TEST = 2_000
+FREE_OF_CONDITION = {"prior": "standard_normal", "condition_dropout": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "standard normal prior": {"prior": "standard_normal", "condition_dropout": 0.0},
+    "standard normal prior": FREE_OF_CONDITION,
+    "8 latents too": {**FREE_OF_CONDITION, "n_components": 8},
+    "all": {
+        **FREE_OF_CONDITION,
+        "n_components": 8,
+        "conditioning": "film",
+        "alpha": 1.0,
+        "max_iter": 40,
+    },
 }
 GROUPS = ["a", "b", "c"]
 CONDITIONS = ["group", "dose"]
@@ -218,10 +232,10 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--data", type=Path, help="not used: the table is drawn")
     parser.add_argument("--rows", type=int, default=4_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="300 rows, 2 epochs")
+    parser.add_argument("--quick", action="store_true", help="300 rows, 1 epoch")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    n_rows, params = (300, {"max_iter": 2}) if args.quick else (args.rows, {})
+    n_rows, params = (300, {"max_iter": 1}) if args.quick else (args.rows, {})
     rng = np.random.default_rng(args.seed)
     n_all = n_rows + N_TEST
     cause, conditions = draw_causes(n_all, rng), draw_conditions(n_all, rng)

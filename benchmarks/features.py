@@ -158,10 +158,10 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--rows", type=int, default=1_500)
     parser.add_argument("--max-iter", type=int, default=MAX_ITER)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="150 rows, 2 folds, 1 epoch")
+    parser.add_argument("--quick", action="store_true", help="240 rows, 2 folds, 1 epoch")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    n_rows, n_folds, n_epochs = (150, 2, 1) if args.quick else (args.rows, 5, args.max_iter)
+    n_rows, n_folds, n_epochs = (240, 2, 1) if args.quick else (args.rows, 5, args.max_iter)
     rows: list[Score] = []
     for name in args.tables:
         rows += of_table(name, args.data, n_rows, args.seed, n_folds, max_iter=n_epochs)

@@ -89,6 +89,7 @@ class Case(NamedTuple):
     test: pd.DataFrame
     outputs: list[str]
     seed: int
+    n_draws: int
 
     @property
     def features(self) -> list[str]:
@@ -102,7 +103,7 @@ class Answer(NamedTuple):
     Parameters
     ----------
     log_p : ndarray of shape (n,)
-    draws : ndarray of shape (N_DRAWS, n, k)
+    draws : ndarray of shape (n_draws, n, k)
     """
 
     log_p: Array
@@ -121,7 +122,7 @@ class Score(NamedTuple):
     seconds: float
 
 
-def make_case(name: str, data: Path | None, n_rows: int, seed: int) -> Case:
+def make_case(name: str, data: Path | None, n_rows: int, n_draws: int, seed: int) -> Case:
     """Load a table and make its outputs continuous."""
     names, unit, features = OUTPUTS[name]
     split, rng = load_split(name, data, n_rows, seed), np.random.default_rng(seed)
@@ -130,7 +131,7 @@ def make_case(name: str, data: Path | None, n_rows: int, seed: int) -> Case:
         noise = rng.uniform(-unit / 2, unit / 2, (len(table), len(names)))
         table[names] = table[names] + noise
     kept = list(train) if features is None else [*features, *names]
-    return Case(train[kept], test[kept], names, seed)
+    return Case(train[kept], test[kept], names, seed, n_draws)
 
 
 def without_outputs(table: pd.DataFrame, outputs: list[str]) -> pd.DataFrame:
@@ -143,7 +144,7 @@ def ask(model: ConditionalVAE, case: Case, outputs: list[str]) -> Answer:
     others = [name for name in case.outputs if name not in outputs]
     shown = without_outputs(case.test, others)[list(model.feature_names_in_)]
     hidden = without_outputs(shown, outputs)
-    tables = model.impute(hidden, N_DRAWS, strategy="draw", random_state=case.seed)
+    tables = model.impute(hidden, case.n_draws, strategy="draw", random_state=case.seed)
     draws = np.stack([table[outputs].to_numpy(float) for table in tables])
     return Answer(model.score_samples(shown), draws)
 
@@ -204,7 +205,7 @@ def regress(model: Any, case: Case) -> tuple[Answer, Answer]:
     for covariance in (np.diag(np.diag(full)), full):
         residual = multivariate_normal(cov=covariance)
         log_p = residual.logpdf(normaliser.transform(truth) - mean) + jacobian
-        noise = residual.rvs((N_DRAWS, len(truth)), random_state=rng)
+        noise = residual.rvs((case.n_draws, len(truth)), random_state=rng)
         draws = [normaliser.inverse_transform(rows) for rows in mean + noise]
         answers.append(Answer(log_p, np.stack(draws)))
     return answers[0], answers[1]
@@ -275,13 +276,13 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--tables", nargs="+", default=list(OUTPUTS), choices=list(OUTPUTS))
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="200 rows, 2 epochs")
+    parser.add_argument("--quick", action="store_true", help="150 rows, 3 draws, 1 epoch")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    n_rows, quick = (200, {"max_iter": 2}) if args.quick else (args.rows, {})
+    n_rows, n_draws, quick = (150, 3, {"max_iter": 1}) if args.quick else (args.rows, N_DRAWS, {})
     rows: list[Score] = []
     for name in args.tables:
-        rows += score(name, make_case(name, args.data, n_rows, args.seed), **quick)
+        rows += score(name, make_case(name, args.data, n_rows, n_draws, args.seed), **quick)
         print(pd.DataFrame(rows).to_string(), flush=True)
     scores = pd.DataFrame(rows)
     args.output.mkdir(parents=True, exist_ok=True)

@@ -321,5 +321,5 @@ def test_counterfactuals_have_a_known_answer(tmp_path):
     assert (still["nothing"] == 0).all()
     assert (scored.loc[scored["depends"], "nothing"] > 0.3).all()
     group = scored[(scored["changed"] == "group") & (scored["column"] == "response")]
-    assert (group["shift"] < 0.1 * group["nothing"]).all()
+    assert (group["shift"] < 0.2 * group["nothing"]).all()
     assert "the known answer" in (tmp_path / "counterfactuals.md").read_text()
