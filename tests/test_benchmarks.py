@@ -279,6 +279,7 @@ def test_the_example_of_balanced_classes_runs(capsys):
     assert "rare rows drawn" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:Categories not seen during fit")
 def test_features_are_scored(tmp_path):
     args = ["--tables", "penguins", "--quick", "--output", str(tmp_path)]
     scored = features.main(args)
