@@ -1,4 +1,4 @@
-"""Scores of imputations by draws."""
+"""Scores of imputations and predictions by draws."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ def crps(draws: Array, truth: Array) -> Array:
     weights = 2 * np.arange(1, m + 1) - m - 1
     between = 2 * (weights @ np.sort(draws, axis=0)) / (m * (m - 1))
     return np.abs(draws - truth).mean(axis=0) - between / 2
+
+
+def energy_score(draws: Array, truth: Array) -> Array:
+    """Return the energy score of each row: the CRPS of several numbers at once.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (n_draws, n_rows, n_numbers)
+    truth : ndarray of shape (n_rows, n_numbers)
+
+    Returns
+    -------
+    scores : ndarray of shape (n_rows,)
+        Mean distance to the truth less half the mean distance between two different draws.
+    """
+    m = len(draws)
+    between = sum(np.linalg.norm(draws - draw, axis=-1).sum(axis=0) for draw in draws)
+    return np.linalg.norm(draws - truth, axis=-1).mean(axis=0) - between / (2 * m * (m - 1))
 
 
 def ranks(draws: Array, truth: Array, seed: int) -> Array:

@@ -14,12 +14,15 @@ from scipy.stats import norm
 from benchmarks import (
     breast_cancer,
     conditions,
+    counterfactuals,
+    features,
     generators,
     imputation,
     likelihoods,
     peers,
     scores,
     speed,
+    structured,
     synthesis,
     synthesis_report,
     tables,
@@ -282,3 +285,50 @@ def test_the_example_of_balanced_classes_runs(capsys):
     means = balance_classes.main(range(1), max_iter=2)
     assert means.loc["as it is"].between(0, 1).all()
     assert "rare rows drawn" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:Categories not seen during fit")
+def test_features_are_scored(tmp_path):
+    args = ["--tables", "penguins", "--quick", "--output", str(tmp_path)]
+    scored = features.main(args)
+    assert len(scored) == 2 * len(features.representations(0))
+    assert scored[features.SCORES].gt(0.3).all(axis=None)
+    raw = scored[(scored["features"] == "raw columns") & (scored["cells"] == "all")]
+    assert raw["auc"].item() > 0.98
+    assert features.OURS in (tmp_path / "features.md").read_text()
+
+
+def test_structured_outputs_are_scored(tmp_path, monkeypatch):
+    outputs = structured.Outputs(["bill_length_mm", "flipper_length_mm", "body_mass_g"], 0.1)
+    monkeypatch.setitem(structured.OUTPUTS, "penguins", outputs)
+    args = ["--tables", "penguins", "--quick", "--output", str(tmp_path)]
+    scored = structured.main(args).set_index("method")
+    assert np.isfinite(scored.drop(columns="table").to_numpy()).all()
+    assert scored.loc["ridge, full covariance", "log_p"] > scored.loc["ridge", "log_p"]
+    assert "penguins" in (tmp_path / "structured.md").read_text()
+
+
+def test_outputs_are_made_normal_with_the_right_jacobian():
+    y = np.random.default_rng(0).lognormal(size=(200, 2))
+    normaliser = structured.Normaliser().fit(y)
+    step = 1e-6
+    slope = (normaliser.transform(y + step) - normaliser.transform(y - step)) / (2 * step)
+    np.testing.assert_allclose(normaliser.log_jacobian(y), np.log(slope).sum(1), atol=1e-5)
+    np.testing.assert_allclose(normaliser.inverse_transform(normaliser.transform(y)), y)
+
+
+def test_energy_score_of_one_number_is_the_crps():
+    rng = np.random.default_rng(0)
+    draws, truth = rng.standard_normal((9, 50)), rng.standard_normal(50)
+    energy = scores.energy_score(draws[..., None], truth[:, None])
+    np.testing.assert_allclose(energy, scores.crps(draws, truth))
+
+
+def test_counterfactuals_have_a_known_answer(tmp_path):
+    scored = counterfactuals.main(["--quick", "--output", str(tmp_path)])
+    still = scored[~scored["depends"]]
+    assert (still["nothing"] == 0).all()
+    assert (scored.loc[scored["depends"], "nothing"] > 0.3).all()
+    group = scored[(scored["changed"] == "group") & (scored["column"] == "response")]
+    assert (group["shift"] < 0.2 * group["nothing"]).all()
+    assert "the known answer" in (tmp_path / "counterfactuals.md").read_text()
