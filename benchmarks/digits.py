@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
     "hidden_layer_sizes": (512, 512),
     "input_noise": 0.0,
     "random_state": 0,
-    "n_jobs": -1,
+    "n_jobs": 1,
 }
 
 

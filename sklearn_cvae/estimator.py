@@ -58,7 +58,7 @@ from sklearn_cvae.validation import (
 
 LINEAR_START_ROWS = 5_000
 ACTIVITY_ROWS, MIN_ROWS_TO_TELL_APART = 2_000, 20
-ACTIVE, COLLAPSED = 0.01, 0.1
+ACTIVE = 0.01
 
 
 class ConditionalVAE(
@@ -543,13 +543,12 @@ class ConditionalVAE(
             activity = inference.latent_activity(self._module, some)
         self.kl_per_latent_ = activity.kl
         self.n_active_units_ = int((activity.spread > ACTIVE).sum())
-        if activity.kl.sum() < COLLAPSED and len(values) >= MIN_ROWS_TO_TELL_APART:
+        if self.n_active_units_ == 0 and len(values) >= MIN_ROWS_TO_TELL_APART:
             warnings.warn(
-                f"The posterior collapsed: {self.n_components} latents together tell "
-                f"{activity.kl.sum():.3f} nats of a row (kl_per_latent_; active units: "
-                f"{self.n_active_units_}). If the columns are not independent, try "
-                "objective=ELBO(beta=0.5) or ELBO(free_bits=0.1), a longer warm_up, or more "
-                "epochs (max_iter).",
+                f"The posterior collapsed: none of {self.n_components} latents is active, together "
+                f"they tell {activity.kl.sum():.3f} nats of a row (kl_per_latent_). If the columns "
+                "are not independent, try objective=ELBO(beta=0.5) or ELBO(free_bits=0.1), a "
+                "longer warm_up, or more epochs (max_iter).",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -308,8 +308,11 @@ class TableCVAE(nn.Module):
         fit_of_prior = fit_of_prior - fit_of_prior.detach()
         log_partial = partial.log_prob(z) + fit_of_prior
         log_ratio = full.log_prob(z) - torch.where(all_hidden, log_prior, log_partial)
+        kl_prior = log_ratio.mean(dim=0)
+        if isinstance(prior, DiagonalNormal):
+            kl_prior = gaussian_kl(full.loc, full.log_scale, prior.loc, prior.log_scale)
         kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
-        kl = torch.where(all_hidden, log_ratio.mean(dim=0), kl_partial - fit_of_prior)
+        kl = torch.where(all_hidden, kl_prior, kl_partial - fit_of_prior)
         if self.objective.draws_from_prior:
             z = torch.cat([z, self._prior_draw(prior, partial, all_hidden, generator)[None]])
         log_likelihood = torch.stack(
