@@ -1,6 +1,6 @@
 """Binary digits: their density under different priors, and drawing them by class.
 
-    python -m benchmarks.digits --data DIR
+    python -m benchmarks.digits --data DIR [--parts standard_normal mixture vamp classes]
 
 Pixels are on with the probability of their intensity. Density: the same network is trained with
 each prior on the same training digits, binarised anew several times, and scored on test digits by
@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 from sklearn.neural_network import MLPClassifier
@@ -37,6 +39,14 @@ from sklearn_cvae.objectives import ELBO
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = {"VAE, 1 layer (IWAE paper)": 86.76, "IWAE-50, 1 layer (IWAE paper)": 84.78}
 PRIORS = ("standard_normal", "mixture", "vamp")
+PARTS = (*PRIORS, "classes")
+CLASSES = {
+    "right": "share taken for what was asked",
+    "right_of_real": "share of real test digits, by the same judge",
+    "diversity": "diversity within a class, drawn over real",
+    "copies": "share nearer to a training digit than 95 % of test digits are",
+    "seconds": "fit, s",
+}
 SETTINGS: dict[str, Any] = {
     "n_components": 50,
     "hidden_layer_sizes": (512, 512),
@@ -57,52 +67,35 @@ class Size(NamedTuple):
     n_each: int
 
 
-FULL, QUICK = Size(3, 25, 15, 10_000, 500, 200), Size(1, 1, 2, 30, 4, 5)
+FULL, QUICK = Size(3, 25, 20, 10_000, 500, 200), Size(1, 1, 2, 30, 4, 5)
 
 
-class Density(NamedTuple):
-    """A prior's score."""
-
-    method: str
-    nll: float
-    seconds: float
-
-
-class ByClass(NamedTuple):
-    """How digits drawn by class compare with real ones; shares."""
-
-    right: float
-    right_of_real: float
-    diversity: float
-    copies: float
-    seconds: float
-
-
-def densities(train: Images, test: Images, size: Size) -> list[Density]:
-    """Train with each prior, and return negative log-likelihoods of test digits."""
+def density(prior: str, train: Images, test: Images, size: Size) -> dict[str, float]:
+    """Train with a prior, and return the negative log-likelihood of test digits."""
     X, held_out = train.binarised(0, size.n_copies), test.some(size.n_test).binarised(1)
-    found = []
-    for prior in PRIORS:
-        model = ConditionalVAE(
-            **SETTINGS,
-            prior=prior,
-            objective=ELBO(hide=False),
-            max_iter=size.epochs,
-            n_draws=size.n_draws,
-        )
-        start = time.perf_counter()
-        model.fit(X)
-        seconds = time.perf_counter() - start
-        found.append(Density(prior, -model.score(held_out), seconds))
-        print(f"{prior}: {found[-1].nll:.2f} nats, fitted in {seconds:.0f} s", flush=True)
-    return found
+    model = ConditionalVAE(
+        **SETTINGS,
+        prior=prior,
+        objective=ELBO(hide=False),
+        max_iter=size.epochs,
+        n_draws=size.n_draws,
+    )
+    start = time.perf_counter()
+    model.fit(X)
+    seconds = time.perf_counter() - start
+    return {"nll": -model.score(held_out), "seconds": seconds}
 
 
-def by_class(train: Images, test: Images, size: Size) -> ByClass:
+def by_class(train: Images, test: Images, size: Size) -> dict[str, float]:
     """Draw digits of each class, and compare them with real ones."""
     X, real = train.binarised(0), test.binarised(1)
     start = time.perf_counter()
-    model = ConditionalVAE(**SETTINGS, condition_on_target=True, max_iter=size.class_epochs)
+    model = ConditionalVAE(
+        **SETTINGS,
+        condition_on_target=True,
+        objective=ELBO(hide=False),
+        max_iter=size.class_epochs,
+    )
     model.fit(X, train.labels)
     seconds = time.perf_counter() - start
     judge = MLPClassifier((256,), early_stopping=True, random_state=0).fit(X, train.labels)
@@ -114,13 +107,13 @@ def by_class(train: Images, test: Images, size: Size) -> ByClass:
         for k, part in zip(classes, drawn, strict=True)
     ]
     usual = _nearest(real[: len(asked)], X)
-    return ByClass(
-        right=float((judge.predict(np.concatenate(drawn)) == asked).mean()),
-        right_of_real=float((judge.predict(real) == test.labels).mean()),
-        diversity=float(np.mean(ratios)),
-        copies=float((_nearest(np.concatenate(drawn), X) < np.quantile(usual, 0.05)).mean()),
-        seconds=seconds,
-    )
+    return {
+        "right": float((judge.predict(np.concatenate(drawn)) == asked).mean()),
+        "right_of_real": float((judge.predict(real) == test.labels).mean()),
+        "diversity": float(np.mean(ratios)),
+        "copies": float((_nearest(np.concatenate(drawn), X) < np.quantile(usual, 0.05)).mean()),
+        "seconds": seconds,
+    }
 
 
 def _mean_distance(images: NDArray[np.bool_]) -> float:
@@ -139,41 +132,41 @@ def _nearest(images: NDArray[np.bool_], train: NDArray[np.bool_]) -> NDArray[np.
     return np.concatenate(near)
 
 
-def report(found: list[Density], classes: ByClass) -> str:
-    """Return both tables as markdown."""
-    lines = [
-        "# Binary digits",
-        "",
-        "Printed by `python -m benchmarks.digits --data DIR`; its docstring says how.",
-        "",
-        "| density | NLL, nats | fit, s |",
-        "|---|---:|---:|",
-        *(f"| {d.method} | {d.nll:.2f} | {d.seconds:.0f} |" for d in found),
-        *(f"| {name} | {nll:.2f} | days |" for name, nll in PUBLISHED.items()),
-        "",
-        "| by class | |",
-        "|---|---:|",
-        f"| taken for what was asked | {classes.right:.1%} |",
-        f"| real test digits, by the same judge | {classes.right_of_real:.1%} |",
-        f"| diversity within a class, drawn over real | {classes.diversity:.3f} |",
-        f"| nearer to a training digit than 95 % of test digits are | {classes.copies:.1%} |",
-        f"| fit, s | {classes.seconds:.0f} |",
-        "",
-    ]
-    return "\n".join(lines)
+def report(scores: pd.Series) -> str:
+    """Return what is known so far as markdown; `scores` are indexed by part and score."""
+    lines = ["# Binary digits", ""]
+    lines += ["`python -m benchmarks.digits --data DIR`; its docstring says how.", ""]
+    lines += ["| prior | NLL, nats per digit | fit, s |", "|---|---:|---:|"]
+    for prior in PRIORS:
+        if (prior, "nll") in scores:
+            lines.append(
+                f"| {prior} | {scores[prior, 'nll']:.2f} | {scores[prior, 'seconds']:.0f} |"
+            )
+    lines += [f"| {name} | {nll:.2f} | days |" for name, nll in PUBLISHED.items()]
+    if ("classes", "right") in scores:
+        lines += ["", "| by class | |", "|---|---:|"]
+        lines += [f"| {text} | {scores['classes', name]:.3f} |" for name, text in CLASSES.items()]
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     train, test = load_images(options.data)
     size = QUICK if options.quick else FULL
-    text = report(densities(train, test, size), by_class(train, test, size))
-    print(text)
-    (options.output / "digits.md").write_text(text)
+    path = options.output / "digits.csv"
+    for part in options.parts:
+        job = by_class if part == "classes" else partial(density, part)
+        found = {(part, name): value for name, value in job(train, test, size).items()}
+        print(found, flush=True)
+        kept = pd.read_csv(path, index_col=[0, 1])["value"].to_dict() if path.exists() else {}
+        scores = pd.Series(kept | found, name="value").rename_axis(["part", "score"])
+        scores.to_csv(path, float_format="%.4f")
+        (options.output / "digits.md").write_text(report(scores))
 
 
 if __name__ == "__main__":

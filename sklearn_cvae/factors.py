@@ -1,9 +1,10 @@
 r"""Factor analysis of a table with missing cells: the linear model that training starts from.
 
-.. math:: x = m + W z + \epsilon, \quad z \sim N(0, I), \quad \epsilon \sim N(0, \Psi)
+.. math:: x = m + B c + W z + \epsilon, \quad z \sim N(0, I), \quad \epsilon \sim N(0, \Psi)
 
 Given any of a row's cells, the posterior of z is known in closed form. The encoder starts from
-it and the decoder from W, so that what the networks learn is what a linear model cannot say.
+it and the decoder from B and W, so that what the networks learn is what a linear model cannot say,
+and what the conditions explain linearly is not in z.
 
 References
 ----------
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 N_ITERATIONS = 40
 NOISE_FLOOR = 0.005
 CHUNK = 500
+RIDGE, UNKNOWN_SHARE = 1.0, 0.1
 
 
 class FactorAnalysis(nn.Module):
@@ -25,7 +27,7 @@ class FactorAnalysis(nn.Module):
 
     Parameters
     ----------
-    n_features, n_factors : int
+    n_features, n_factors, n_condition : int
 
     Notes
     -----
@@ -34,19 +36,21 @@ class FactorAnalysis(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    effects: Tensor
     loadings: Tensor
     noise: Tensor
 
-    def __init__(self, n_features: int, n_factors: int) -> None:
+    def __init__(self, n_features: int, n_factors: int, n_condition: int) -> None:
         super().__init__()
         self.n_factors = n_factors
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("effects", torch.zeros(n_features, n_condition))
         self.register_buffer("loadings", torch.zeros(n_features, n_factors))
         self.register_buffer("noise", torch.ones(n_features))
 
     @torch.no_grad()
-    def forward(self, x: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, shown: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log standard deviation of the factors given the features shown.
 
         Parameters
@@ -54,20 +58,25 @@ class FactorAnalysis(nn.Module):
         x : Tensor of shape (n, n_features)
         shown : Tensor of shape (n, n_features)
             1 where a feature is seen, else 0.
+        c : Tensor of shape (n, n_condition)
 
         Returns
         -------
         loc, log_scale : Tensor of shape (n, n_factors)
         """
-        centred = (x - self.mean) / self.scale * shown
+        centred = (x - self.mean - c @ self.effects.T) / self.scale * shown
         loc, root = _posterior(centred, shown, self.loadings, self.noise)
         return loc, root.square().sum(dim=1).log() / 2
 
     @torch.no_grad()
-    def fit(self, x: Tensor, shown: Tensor) -> None:
-        """Estimate by expectation-maximisation, in float64; `x` and `shown` as in `forward`."""
-        x, shown = x.double(), shown.double()
+    def fit(self, x: Tensor, shown: Tensor, c: Tensor) -> None:
+        """Estimate by expectation-maximisation, in float64; parameters as in `forward`."""
+        x, shown, c = x.double(), shown.double(), c.double()
         count = shown.sum(0).clamp(min=1)
+        mean = (x * shown).sum(0) / count
+        effects = _effects((x - mean) * shown, count / len(x), c)
+        self.effects.copy_(effects)
+        x = x - c @ effects.T
         mean = (x * shown).sum(0) / count
         scale = (((x - mean) ** 2 * shown).sum(0) / count).sqrt()
         scale = torch.where(scale > 1e-6, scale, 1.0)
@@ -83,6 +92,19 @@ class FactorAnalysis(nn.Module):
         self.mean.add_(scale * shift)
         self.loadings.copy_(loadings @ _independent_axes(loadings, noise))
         self.noise.copy_(noise)
+
+
+def _effects(centred: Tensor, share: Tensor, c: Tensor) -> Tensor:
+    """Return the (n_features, n_condition) ridge regression of features on conditions.
+
+    Cells that are not seen are zeros in `centred`; `share` of a feature's are seen. A few rows'
+    worth of unknown conditions, all zeros, keep the mean what it is where nothing is known.
+    """
+    n, width = c.shape
+    penalty = RIDGE * torch.eye(width, dtype=c.dtype, device=c.device)
+    total = c.sum(0)
+    gram = c.T @ c - torch.outer(total, total) / (n * (1 + UNKNOWN_SHARE))
+    return torch.linalg.solve(gram + penalty, c.T @ centred / share).T
 
 
 def _posterior(

@@ -25,6 +25,7 @@ from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbeddi
 from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
 from sklearn_cvae.priors import DiagonalNormal, PriorChoice
 
+UNKNOWN_SHARE = 0.5
 MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
 
 
@@ -151,7 +152,8 @@ class TableCVAE(nn.Module):
         feature_owner = [k.columns.repeat_interleave(k.n_features) for k in self.table_kinds]
         self.register_buffer("feature_owner", torch.cat(feature_owner), persistent=False)
         k = min(n_factors, n_components, len(self.feature_owner)) if backbone.starts_linear else 0
-        self.factors = FactorAnalysis(len(self.feature_owner), k)
+        self.n_linear = 0 if self.embedding is not None else sum(widths)
+        self.factors = FactorAnalysis(len(self.feature_owner), k, self.n_linear)
         self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
         self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
         blocks = Blocks(
@@ -162,6 +164,7 @@ class TableCVAE(nn.Module):
         self.encoder = backbone.encoder(self.layout, 2 * k, 2 * n_components, blocks)
         self.decoder = backbone.decoder(self.layout, n_components, blocks)
         self.prior_net = prior.build(n_components, sum(widths), generator)
+        self.linear_condition = Linear(self.n_linear, len(self.mean_params), generator, scale=0.0)
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         # How much wider than the network says held-out cells lie; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
@@ -180,7 +183,7 @@ class TableCVAE(nn.Module):
     def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
         """Return q(z | visible cells, c): the linear model's posterior, corrected by a network."""
         shown = visible[:, self.feature_owner].to(inputs[0].dtype)
-        start = self.factors(self._features(inputs), shown)
+        start = self.factors(self._features(inputs), shown, c[:, : self.n_linear])
         seen = torch.cat([self._masked(inputs, visible), *start], dim=1)
         loc, log_scale = self.encoder(seen, c).chunk(2, dim=1)
         further = (0, self.n_components - self.factors.n_factors)
@@ -214,7 +217,9 @@ class TableCVAE(nn.Module):
         shown = zip(self.table_kinds, inputs, strict=True)
         self.prior_net.start([x * observed[:, k.columns, None] for k, x in shown], generator)
         features = self._features(inputs)
-        factors.fit(features, observed[:, self.feature_owner])
+        c = self.condition(inputs, observed & self.is_condition)[:, : self.n_linear]
+        modelled = observed & ~self.is_condition
+        factors.fit(features, modelled[:, self.feature_owner], c)
         at_feature = at_mean = 0
         for kind in self.table_kinds:
             kind.start(values[:, kind.columns], observed[:, kind.columns])
@@ -225,6 +230,7 @@ class TableCVAE(nn.Module):
                 scale = factors.scale[rows]
                 self.linear.weight[means] = factors.loadings[rows] * scale[:, None]
                 self.linear.bias[means] = factors.mean[rows]
+                self.linear_condition.weight[means] = factors.effects[rows]
                 kind.log_sigma.copy_((factors.noise[rows].sqrt() * scale).log())
                 at_mean += kind.n_columns
             at_feature += kind.n_columns * n
@@ -257,6 +263,7 @@ class TableCVAE(nn.Module):
     def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
         """Return p(x | z, c)."""
         means = self.linear(z[:, : self.factors.n_factors])
+        means = means + self.linear_condition(c[:, : self.n_linear])
         params = self.decoder(z, c).index_add(1, self.mean_params, means)
         return TableDistribution(self.table_kinds, params, self.n_columns)
 
@@ -268,8 +275,13 @@ class TableCVAE(nn.Module):
     def latents(
         self, values: Tensor, observed: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Draw z from q(z | observed cells, c), some conditions dropped, and return it with c."""
-        given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
+        """Draw z from q(z | observed cells, c), some conditions dropped, and return it with c.
+
+        Conditions are dropped more often than in training, since the prior is all that is known
+        of rows whose conditions are unknown.
+        """
+        rate = max(self.condition_dropout, UNKNOWN_SHARE) if self.condition_dropout > 0 else 0.0
+        given = drop_conditions(observed & self.is_condition, generator, rate)
         inputs = self.inputs(values)
         c = self.condition(inputs, given)
         posterior = self.posterior(inputs, observed & ~given, c)

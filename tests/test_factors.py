@@ -20,8 +20,8 @@ def truth():
 @pytest.fixture(scope="module")
 def factors(truth):
     _, x, shown = truth
-    model = FactorAnalysis(6, 2)
-    model.fit(x, shown)
+    model = FactorAnalysis(6, 2, 0)
+    model.fit(x, shown, x[:, :0])
     return model
 
 
@@ -36,7 +36,7 @@ def test_fit_recovers_mean_and_covariance_from_incomplete_rows(truth, factors):
 
 def test_posterior_is_the_gaussian_conditional(truth, factors):
     _, x, shown = truth
-    loc, log_scale = factors(x[:5], shown[:5].float())
+    loc, log_scale = factors(x[:5], shown[:5].float(), x[:5, :0])
     for i, seen in enumerate(shown[:5]):
         w, noise = factors.loadings[seen], factors.noise[seen]
         covariance = torch.inverse(torch.eye(2) + (w / noise[:, None]).T @ w)
@@ -46,7 +46,7 @@ def test_posterior_is_the_gaussian_conditional(truth, factors):
 
 
 def test_nothing_seen_is_the_prior(factors):
-    loc, log_scale = factors(torch.zeros(1, 6), torch.zeros(1, 6))
+    loc, log_scale = factors(torch.zeros(1, 6), torch.zeros(1, 6), torch.zeros(1, 0))
     assert torch.equal(loc, torch.zeros(1, 2))
     assert torch.equal(log_scale, torch.zeros(1, 2))
 
@@ -56,6 +56,25 @@ def test_a_constant_or_unseen_feature_is_harmless():
     x[:, 1] = 7.0
     shown = torch.ones(50, 3)
     shown[:, 2] = 0
-    model = FactorAnalysis(3, 2)
-    model.fit(x, shown)
-    assert all(torch.isfinite(part).all() for part in model(x, shown))
+    model = FactorAnalysis(3, 2, 0)
+    model.fit(x, shown, x[:, :0])
+    assert all(torch.isfinite(part).all() for part in model(x, shown, x[:, :0]))
+
+
+def test_what_the_condition_explains_is_not_in_the_factors(truth):
+    loadings, x, shown = truth
+    group = torch.arange(len(x)) % 3
+    c = torch.cat([torch.eye(3)[group], torch.ones(len(x), 1)], dim=1)
+    effect = torch.tensor([[0.0] * 6, [5.0] * 6, [-1.0, 2.0, 3.0, 0.0, 0.0, 9.0]])
+    model = FactorAnalysis(6, 2, 4)
+    model.fit(x + effect[group], shown, c)
+    learned = torch.eye(3) @ model.effects[:, :3].T
+    expected = effect - effect.mean(dim=0)
+    assert torch.allclose(learned - learned.mean(dim=0), expected, atol=0.15)
+    scaled = model.loadings * model.scale[:, None]
+    assert torch.allclose(scaled @ scaled.T, loadings @ loadings.T, atol=0.3)
+    loc, _ = model(x + effect[group], shown.float(), c)
+    means = torch.stack([loc[group == k].mean(dim=0) for k in range(3)])
+    assert means.abs().max() < 0.1
+    # Nothing known of the condition: the features' own means are expected.
+    assert torch.allclose(model.mean, 3 + effect.mean(dim=0), atol=0.3)
