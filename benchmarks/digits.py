@@ -137,11 +137,9 @@ def report(scores: pd.Series) -> str:
     lines = ["# Binary digits", ""]
     lines += ["`python -m benchmarks.digits --data DIR`; its docstring says how.", ""]
     lines += ["| prior | NLL, nats per digit | fit, s |", "|---|---:|---:|"]
-    for prior in PRIORS:
-        if (prior, "nll") in scores:
-            lines.append(
-                f"| {prior} | {scores[prior, 'nll']:.2f} | {scores[prior, 'seconds']:.0f} |"
-            )
+    for prior, found in scores.drop("classes", errors="ignore").groupby(level=0, sort=False):
+        nll, seconds = found.droplevel(0)[["nll", "seconds"]]
+        lines.append(f"| {prior} | {nll:.2f} | {seconds:.0f} |")
     lines += [f"| {name} | {nll:.2f} | days |" for name, nll in PUBLISHED.items()]
     if ("classes", "right") in scores:
         lines += ["", "| by class | |", "|---|---:|"]
@@ -149,19 +147,23 @@ def report(scores: pd.Series) -> str:
     return "\n".join([*lines, ""])
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Compute the parts that are asked for, and write all that is known."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--epochs", type=int, default=None, help="of each density")
     parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     train, test = load_images(options.data)
     size = QUICK if options.quick else FULL
+    size = size._replace(epochs=options.epochs or size.epochs)
     path = options.output / "digits.csv"
     for part in options.parts:
         job = by_class if part == "classes" else partial(density, part)
-        found = {(part, name): value for name, value in job(train, test, size).items()}
+        title = part if options.epochs is None else f"{part}, {options.epochs} epochs"
+        found = {(title, name): value for name, value in job(train, test, size).items()}
         print(found, flush=True)
         kept = pd.read_csv(path, index_col=[0, 1])["value"].to_dict() if path.exists() else {}
         scores = pd.Series(kept | found, name="value").rename_axis(["part", "score"])

@@ -267,6 +267,16 @@ class Convolutional(_Grid):
     ----------
     Radford, Metz, Chintala. Unsupervised Representation Learning with Deep Convolutional
     Generative Adversarial Networks. ICLR 2016 (strided convolutions both ways).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cvae import ConditionalVAE
+    >>> images = np.repeat(np.random.default_rng(0).random((200, 8)) < 0.3, 8, axis=1)
+    >>> backbone = Convolutional((1, 8, 8), n_channels=(4, 8), hidden_width=16)
+    >>> model = ConditionalVAE(4, backbone=backbone, max_iter=20, random_state=0).fit(images)
+    >>> model.sample(2, random_state=0).shape
+    (2, 64)
     """
 
     image_shape: tuple[int, int, int]
@@ -488,6 +498,28 @@ class Custom(Backbone):
         module whose `forward(z, c)` takes (n, n_latents) and (n, n_condition) and returns
         (n, n_columns, n_outputs): the parameters of each column's likelihood, of which a column
         takes as many as it has, from the left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cvae import ConditionalVAE
+    >>> class Encoder(nn.Module):
+    ...     def __init__(self, n_columns, width, n_condition, n_out):
+    ...         super().__init__()
+    ...         self.map = nn.Linear(n_columns * width + n_condition, n_out)
+    ...     def forward(self, cells, c):
+    ...         return self.map(torch.cat([cells.flatten(1), c], dim=1))
+    >>> class Decoder(nn.Module):
+    ...     def __init__(self, n_latents, n_condition, n_columns, n_outputs):
+    ...         super().__init__()
+    ...         self.n_columns = n_columns
+    ...         self.map = nn.Linear(n_latents + n_condition, n_columns * n_outputs)
+    ...     def forward(self, z, c):
+    ...         return self.map(torch.cat([z, c], dim=1)).unflatten(1, (self.n_columns, -1))
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> model = ConditionalVAE(2, backbone=Custom(Encoder, Decoder), max_iter=2, random_state=0)
+    >>> model.fit(X).transform(X).shape
+    (100, 2)
 
     Notes
     -----

@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import norm
 
 from benchmarks import (
     breast_cancer,
     conditions,
     counterfactuals,
+    digits,
     features,
     generators,
     imputation,
     likelihoods,
+    members,
     peers,
+    quadrants,
     scores,
     speed,
     structured,
@@ -30,6 +34,7 @@ from benchmarks import (
 from benchmarks.miwae import MIWAE
 from benchmarks.peer_worker import combine, decode, encode, refuse_means
 from examples import balance_classes, demo
+from sklearn_cvae import ConditionalVAE
 from sklearn_cvae.datasets import hide_cells
 
 
@@ -279,6 +284,49 @@ def test_likelihoods_are_compared(tmp_path):
     assert len(results) == sum(len(names) for _, _, names in likelihoods.QUICK)
     assert np.isfinite(results[["log density", "gain", "error"]].to_numpy()).all()
     assert "student_t" in (tmp_path / "likelihoods.md").read_text()
+
+
+def test_members_are_compared(tmp_path):
+    some = ["default", "conditioning: embedding", "objective: Hybrid()"]
+    results = members.main(["--quick", "--members", *some, "--output", str(tmp_path)])
+    assert results["member"].tolist() == some
+    assert np.isfinite(results[["log_p", "rmse", "c2st"]].to_numpy()).all()
+    assert "Hybrid" in (tmp_path / "members.md").read_text()
+
+
+def test_digits_are_scored_part_by_part(tmp_path, monkeypatch):
+    monkeypatch.setitem(digits.SETTINGS, "hidden_layer_sizes", (16,))
+    args = ["--quick", "--output", str(tmp_path), "--parts"]
+    digits.main([*args, "classes"])
+    assert "86.76" in (tmp_path / "digits.md").read_text()
+    digits.main([*args, "mixture"])
+    scored = pd.read_csv(tmp_path / "digits.csv", index_col=[0, 1])["value"]
+    assert 0 <= scored["classes", "right"] <= 1
+    assert scored["classes", "right_of_real"] > 0.6
+    # 64 coins have 44.4 nats.
+    assert 10 < scored["mixture", "nll"] < 44
+
+
+def test_what_quadrants_leave_open_is_scored(tmp_path):
+    found = {(s.observed_quadrants, s.method): s.nll for s in quadrants.run(None, quick=True)}
+    ours = [found[k, "sklearn_cvae"] for k in (1, 2, 3)]
+    assert np.isfinite(ours).all()
+    assert ours[0] > ours[1] > ours[2] > 0
+    assert found[2, "CVAE (Pyro)"] == 51.0
+    seen = [quadrants.visible_pixels(k, 8, 8).mean() for k in (1, 2, 3)]
+    assert seen == [0.25, 0.5, 0.75]
+
+
+def test_the_density_of_the_rest_is_a_density():
+    """Over all the rests of two visible pixels, probabilities sum to one."""
+    X = np.random.default_rng(0).random((200, 4)) < 0.4
+    X[:, 3] = X[:, 0]
+    model = ConditionalVAE(2, hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X)
+    rests = np.array([[False, True, a, b] for a in (False, True) for b in (False, True)])
+    cells = torch.from_numpy(rests.astype(np.float32))
+    seen = torch.tensor([True, True, False, False])
+    log_p = quadrants.rest_given_visible(model.net_.module_, cells, seen, 2000, 0)
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=0.02)
 
 
 def test_the_example_of_balanced_classes_runs(capsys):
