@@ -16,6 +16,7 @@ from benchmarks import (
     conditions,
     counterfactuals,
     features,
+    forecasting,
     generators,
     imputation,
     likelihoods,
@@ -332,3 +333,19 @@ def test_counterfactuals_have_a_known_answer(tmp_path):
     group = scored[(scored["changed"] == "group") & (scored["column"] == "response")]
     assert (group["shift"] < 0.2 * group["nothing"]).all()
     assert "the known answer" in (tmp_path / "counterfactuals.md").read_text()
+
+
+def test_forecasts_are_scored(tmp_path):
+    scored = forecasting.main(["--quick", "--output", str(tmp_path)]).set_index("method")
+    assert np.isfinite(scored.drop(columns=["table", "energy"]).to_numpy()).all()
+    assert scored["energy"].isna().tolist() == scored.index.str.startswith("boosted").tolist()
+    assert scored.loc["ridge", "crps"] < 0.5 * scored.loc["last value", "crps"]
+    assert "sines" in (tmp_path / "forecasting.md").read_text()
+
+
+def test_draws_between_quantiles_have_these_quantiles():
+    """Where the ends of the quantile function go on as steeply as its last pieces."""
+    quantiles = np.sort(np.random.default_rng(0).standard_normal((5, 3, 2)), axis=0)
+    draws = forecasting.drawn_between(quantiles, 50_000, 0)
+    found = np.quantile(draws, forecasting.LEVELS, axis=0)
+    np.testing.assert_allclose(found, quantiles, atol=0.05)
