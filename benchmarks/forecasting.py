@@ -16,6 +16,14 @@ Beside it:
 - boosted trees: `HistGradientBoostingRegressor(loss="quantile")`, defaults, one model for each
   step and each of five levels; the quantiles of a cell are sorted.
 
+The networks have a variance per row ("gaussian_per_row"), half of their objective draws latents as
+a forecast does (`Hybrid`), with weight decay; the recurrent one reads several steps at once. These
+`SETTINGS` were chosen on a quarter of the training series, left out of the other three quarters;
+the mlp has the same without a search of its own. With the default likelihood and objective, the
+same quarter got worse forecasts (italypower, crps: mlp 0.154, recurrent 0.169, 100 epochs).
+
+Of more than 512 test series, the first 512 of their random order are forecast.
+
 All errors are over the standard deviation of all training values. "quantile loss" is twice the mean
 pinball loss at the levels 0.05, 0.25, 0.5, 0.75 and 0.95, of all methods, and of drawn paths by
 their quantiles. "crps" is of drawn paths, by the fair estimator; that of the trees is of draws from
@@ -52,7 +60,22 @@ RESULTS = Path(__file__).parent / "results"
 TABLES = ["italypower", "ecg5000"]
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 N_DRAWS, SHARE_SEEN, SHARE_OF_TRAINING = 100, 2 / 3, 0.7
+MAX_TEST = 512
 OURS = "ConditionalVAE, recurrent"
+
+
+class Settings(NamedTuple):
+    """What the networks of a table are trained with: steps read at once, and epochs."""
+
+    stride: int
+    max_iter: int
+
+
+SETTINGS = {
+    "italypower": Settings(3, 200),
+    "ecg5000": Settings(5, 35),
+    "sines": Settings(2, 100),
+}
 
 
 class Case(NamedTuple):
@@ -115,7 +138,7 @@ def make_case(series: Array, n_draws: int, seed: int) -> Case:
     """Cut series, which are in random order, into those to learn from and those to forecast."""
     n_train = round(SHARE_OF_TRAINING * len(series))
     n_seen = round(SHARE_SEEN * series.shape[1])
-    return Case(series[:n_train], series[n_train:], n_seen, n_draws, seed)
+    return Case(series[:n_train], series[n_train:][:MAX_TEST], n_seen, n_draws, seed)
 
 
 def sines(n: int, n_steps: int, seed: int) -> Array:
@@ -204,12 +227,20 @@ def drawn_between(quantiles: Array, n_draws: int, seed: int) -> Array:
     return low + share * (high - low)
 
 
-def methods(n_steps: int, **quick: Any) -> dict[str, Callable[[Case], Forecast]]:
+def methods(table: str, n_steps: int, **quick: Any) -> dict[str, Callable[[Case], Forecast]]:
     """Return the methods; `quick` overrides settings of networks and trees."""
-    recurrent = Recurrent((n_steps, 1))
+    stride, max_iter = SETTINGS[table]
+    params: dict[str, Any] = {
+        "likelihoods": dict.fromkeys(range(n_steps), "gaussian_per_row"),
+        "objective": "hybrid",
+        "alpha": 0.3,
+        "max_iter": max_iter,
+        **quick,
+    }
+    recurrent = Recurrent((n_steps // stride, stride))
     return {
-        OURS: lambda case: by_vae(case, backbone=recurrent, **quick),
-        "ConditionalVAE, mlp": lambda case: by_vae(case, **quick),
+        OURS: lambda case: by_vae(case, backbone=recurrent, **params),
+        "ConditionalVAE, mlp": lambda case: by_vae(case, **params),
         "last value": by_last_value,
         "ridge": lambda case: by_ridge(case, full=False),
         "ridge, full covariance": lambda case: by_ridge(case, full=True),
@@ -284,7 +315,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     """Fit, forecast, score, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with tables/; without it: sines")
-    parser.add_argument("--tables", nargs="+", default=TABLES)
+    parser.add_argument("--tables", nargs="+", default=TABLES, choices=TABLES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="150 series, 5 draws, 2 epochs")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -297,7 +328,9 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
         if args.data:
             series = load_table(name, args.data, n_rows, args.seed).to_numpy()
         case = make_case(series, n_draws, args.seed)
-        found = {m: forecast(case) for m, forecast in methods(series.shape[1], **quick).items()}
+        found = {
+            m: forecast(case) for m, forecast in methods(name, series.shape[1], **quick).items()
+        }
         rows += score(name, case, found)
         n_train, n_steps = case.train.shape
         about[name] = f"{n_train:,} and {len(case.test):,} series, {case.n_seen} of {n_steps} steps"

@@ -335,6 +335,7 @@ def test_counterfactuals_have_a_known_answer(tmp_path):
     assert "the known answer" in (tmp_path / "counterfactuals.md").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
 def test_forecasts_are_scored(tmp_path):
     scored = forecasting.main(["--quick", "--output", str(tmp_path)]).set_index("method")
     assert np.isfinite(scored.drop(columns=["table", "energy"]).to_numpy()).all()
