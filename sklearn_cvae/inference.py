@@ -129,7 +129,8 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
 
     The posterior network has seen its training rows and is too sure of others. The spread is the
     one whose central 90 % intervals hold 90 % of held-out numbers; with few of them it stays near
-    `USUAL_SPREAD`, by a log-normal prior of deviation `USUAL_DEVIATION`.
+    `USUAL_SPREAD`, by a log-normal prior of deviation `USUAL_DEVIATION`. Coverage grows with the
+    spread, so the search ends where the score falls.
 
     Parameters
     ----------
@@ -149,6 +150,9 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
         if len(position):
             covered = np.mean((position > 0.05) & (position < 0.95))
             score[i] -= 0.5 * len(position) * (covered - 0.9) ** 2 / (0.9 * 0.1)
+        if i and score[i] < score[i - 1]:
+            score[i + 1 :] = -np.inf
+            break
     model.spread.fill_(SPREADS[int(np.argmax(score))])
 
 

@@ -18,6 +18,7 @@ from benchmarks import (
     counterfactuals,
     digits,
     features,
+    forecasting,
     generators,
     imputation,
     likelihoods,
@@ -380,3 +381,20 @@ def test_counterfactuals_have_a_known_answer(tmp_path):
     group = scored[(scored["changed"] == "group") & (scored["column"] == "response")]
     assert (group["shift"] < 0.2 * group["nothing"]).all()
     assert "the known answer" in (tmp_path / "counterfactuals.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
+def test_forecasts_are_scored(tmp_path):
+    scored = forecasting.main(["--quick", "--output", str(tmp_path)]).set_index("method")
+    assert np.isfinite(scored.drop(columns=["table", "energy"]).to_numpy()).all()
+    assert scored["energy"].isna().tolist() == scored.index.str.startswith("boosted").tolist()
+    assert scored.loc["ridge", "crps"] < 0.5 * scored.loc["last value", "crps"]
+    assert "sines" in (tmp_path / "forecasting.md").read_text()
+
+
+def test_draws_between_quantiles_have_these_quantiles():
+    """Where the ends of the quantile function go on as steeply as its last pieces."""
+    quantiles = np.sort(np.random.default_rng(0).standard_normal((5, 3, 2)), axis=0)
+    draws = forecasting.drawn_between(quantiles, 50_000, 0)
+    found = np.quantile(draws, forecasting.LEVELS, axis=0)
+    np.testing.assert_allclose(found, quantiles, atol=0.05)
