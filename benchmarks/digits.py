@@ -67,7 +67,7 @@ class Size(NamedTuple):
     n_each: int
 
 
-FULL, QUICK = Size(3, 25, 20, 10_000, 500, 200), Size(1, 1, 2, 30, 4, 5)
+FULL, QUICK = Size(3, 25, 20, 10_000, 500, 200), Size(1, 3, 2, 30, 4, 5)
 
 
 def density(prior: str, train: Images, test: Images, size: Size) -> dict[str, float]:

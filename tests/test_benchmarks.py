@@ -308,6 +308,7 @@ def test_digits_are_scored_part_by_part(tmp_path, monkeypatch):
     assert 10 < scored["mixture", "nll"] < 44
 
 
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
 def test_what_quadrants_leave_open_is_scored(tmp_path):
     found = {(s.observed_quadrants, s.method): s.nll for s in quadrants.run(None, quick=True)}
     ours = [found[k, "sklearn_cvae"] for k in (1, 2, 3)]
