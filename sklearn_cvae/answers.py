@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from sklearn_cvae import inference
@@ -27,8 +28,12 @@ from sklearn_cvae.validation import (
 SAMPLE_BLOCK = 16_384
 
 
-class Answers:
-    """The methods of a fitted `ConditionalVAE`."""
+class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """The methods of a fitted `ConditionalVAE`.
+
+    scikit-learn's mixins are bases of the class that defines `transform`, or `set_output` would
+    not reach it.
+    """
 
     net_: CVAENet
     _table: TableCodec

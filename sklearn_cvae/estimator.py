@@ -11,12 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackContext, CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
@@ -61,9 +56,7 @@ ACTIVITY_ROWS, MIN_ROWS_TO_TELL_APART = 2_000, 20
 ACTIVE = 0.01
 
 
-class ConditionalVAE(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Answers, BaseEstimator
-):
+class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     r"""Conditional variational autoencoder of a mixed table with missing cells.
 
     Learns the joint distribution p(x | c) of numbers, categories, booleans and dates given

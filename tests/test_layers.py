@@ -80,7 +80,7 @@ ONLY_IN = {
     "skorch": {"training"},
     "zuko": {"priors"},
     "matplotlib": {"plotting"},
-    "sklearn.base": {"estimator", "imputer", "validation"},
+    "sklearn.base": {"answers", "estimator", "imputer", "validation"},
     "sklearn.callback": {"estimator"},
 }
 
