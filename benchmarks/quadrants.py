@@ -3,9 +3,9 @@
     python -m benchmarks.quadrants --data DIR
 
 One model of whole digits is trained once, and answers all three questions. Pixels are on with the
-probability of their intensity, drawn once for the test digits and twice for the training digits. The
-score is the negative log-likelihood of the hidden pixels given the visible ones, in nats per digit,
-under the density that imputation draws from,
+probability of their intensity, drawn once for the test digits and twice for the training digits.
+The score is the negative log-likelihood of the hidden pixels given the visible ones, in nats per
+digit, under the density that imputation draws from,
 
     p(rest | visible) = integral of p(rest | z) q(z | visible) dz,
 
