@@ -370,7 +370,7 @@ class _ConvWriter(nn.Module):
         )
         self.condition = blocks.conditioner(channels[:-1])
         self.beside = blocks.mlp(n_in, math.prod(self.shape) * width)
-        # The first layer's rows are small at the start, as an output layer's are elsewhere.
+        # An output layer starts at zero elsewhere; the convolutions would get no gradient from it.
         bound = 1 / math.sqrt(self.dense.out.weight.shape[1])
         noise = torch.rand(self.dense.out.weight.shape, generator=blocks.generator)
         self.dense.out.weight.data.copy_(bound * (2 * noise - 1))
