@@ -148,7 +148,7 @@ class _Grid(Backbone):
         inputs = _GridInputs(layout, columns)
         body = self.reader(inputs.width, blocks)
         head = blocks._replace(hidden_layer_sizes=[self.hidden_width])
-        return _GridEncoder(inputs, body, head.mlp(body.n_out + inputs.n_beside + n_start, n_out))
+        return _GridEncoder(inputs, body, head.mlp(body.n_out + inputs.n_beside, n_out))
 
     def decoder(self, layout: Layout, n_in: int, blocks: Blocks) -> nn.Module:
         columns = layout.modelled[: self.n_cells]
@@ -176,10 +176,7 @@ class _Grid(Backbone):
 
 
 class _GridInputs(nn.Module):
-    """Cuts flat inputs into (n, n_cells, width), each cell's mask last, and what is beside.
-
-    What follows the columns' inputs, the linear model's posterior, is beside, too.
-    """
+    """Cuts flat inputs into (n, n_cells, width), each cell's mask last, and what is beside."""
 
     cells: Tensor
     beside: Tensor
@@ -187,7 +184,6 @@ class _GridInputs(nn.Module):
     def __init__(self, layout: Layout, columns: list[int]) -> None:
         super().__init__()
         nothing = layout.n_inputs
-        self.n_inputs = nothing
         self.width = 1 + max(len(layout.features[j]) for j in columns)
         cells = torch.full((len(columns), self.width), nothing)
         for row, j in zip(cells, columns, strict=True):
@@ -200,9 +196,7 @@ class _GridInputs(nn.Module):
         self.n_beside = len(self.beside)
 
     def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, start = seen[:, : self.n_inputs], seen[:, self.n_inputs :]
-        beside = torch.cat([inputs[:, self.beside], start], dim=1)
-        return F.pad(inputs, (0, 1))[:, self.cells], beside
+        return F.pad(seen, (0, 1))[:, self.cells], seen[:, self.beside]
 
 
 class _GridOutputs(nn.Module):
@@ -393,8 +387,8 @@ def _halved(sizes: Sequence[int], times: int) -> list[int]:
 class Recurrent(_Grid):
     """Gated recurrent units, for rows that are sequences; steps may be missing.
 
-    Perceptrons beside them each way see and write all cells at once, and correct a linear model.
-    They learn fast, the recurrent layers say what they cannot. Long sequences of one feature train
+    Perceptrons beside them each way see and write all cells at once: they learn fast, the recurrent
+    layers say what they cannot. Long sequences of one feature train
     faster several steps at a time: 140 steps as `(28, 5)`.
 
     Half of the training rows hide the future after a random step, so that it can be imputed, as a
@@ -417,7 +411,6 @@ class Recurrent(_Grid):
     hidden_width: int = 64
 
     cell: ClassVar[str] = "step's feature"
-    starts_linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequence_shape", _sizes("sequence_shape", self.sequence_shape, 2))
