@@ -8,7 +8,6 @@ A backbone is a frozen dataclass of settings that builds an encoder and a decode
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,9 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Conditioner, Linear, ResidualMLP
-
-_seed_lock = threading.Lock()
+from sklearn_cvae.networks import (
+    ACTIVATIONS,
+    CONDITIONING,
+    Conditioner,
+    Linear,
+    ResidualMLP,
+    global_seed_kept,
+)
 
 
 class Layout(NamedTuple):
@@ -387,9 +391,9 @@ def _halved(sizes: Sequence[int], times: int) -> list[int]:
 class Recurrent(_Grid):
     """Gated recurrent units, for rows that are sequences; steps may be missing.
 
-    Perceptrons beside them each way see and write all cells at once: they learn fast, the recurrent
-    layers say what they cannot. Long sequences of one feature train
-    faster several steps at a time: 140 steps as `(28, 5)`.
+    Perceptrons beside them each way see and write all cells at once: they learn fast, the
+    recurrent layers say what they cannot. Long sequences of one feature train faster several steps
+    at a time: 140 steps as `(28, 5)`.
 
     Half of the training rows hide the future after a random step, so that it can be imputed, as a
     forecast.
@@ -436,7 +440,7 @@ class Recurrent(_Grid):
 
 def _gru(n_in: int, width: int, generator: torch.Generator, *, both_ways: bool) -> nn.GRU:
     """Return a recurrent layer drawn from a generator (torch's own takes the global seed)."""
-    with torch.random.fork_rng(devices=[]):
+    with global_seed_kept():
         gru = nn.GRU(n_in, width, batch_first=True, bidirectional=both_ways)
     bound = 1 / math.sqrt(width)
     for parameter in gru.parameters():
@@ -562,8 +566,7 @@ def _seeded(
 ) -> nn.Module:
     """Build a module that draws from torch's global generator, and put that back."""
     seed = int(torch.randint(2**31, (1,), generator=generator))
-    with _seed_lock, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with global_seed_kept(seed):
         return factory(*sizes)
 
 

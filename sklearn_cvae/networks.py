@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -20,6 +22,20 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 EMBEDDED_WIDTH = 16
+
+
+_global_seed_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def global_seed_kept(seed: int = 0) -> Iterator[None]:
+    """Let others' modules draw from torch's global generator, seeded, and put that back.
+
+    One at a time: two threads that put back what they found could leave each other's state.
+    """
+    with _global_seed_lock, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 class Linear(nn.Module):

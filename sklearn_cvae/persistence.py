@@ -326,8 +326,8 @@ def _describe_column(column: Column, library: str) -> dict[str, Any]:
 
 def _rebuild_column(about: dict[str, Any], library: str, frame: Any, j: int) -> Column:
     template = frame.to_series(j) if library == "polars" else _empty_series(about)
-    about_it = {field: about[field] for field in COLUMN_FIELDS}
-    return Column(**{**about_it, "levels": tuple(about["levels"])}, template=template)
+    plain = {field: about[field] for field in COLUMN_FIELDS}
+    return Column(**{**plain, "levels": tuple(about["levels"])}, template=template)
 
 
 def _empty_series(about: dict[str, Any]) -> pd.Series:

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from sklearn_cvae.likelihoods import LOG_2PI
-from sklearn_cvae.networks import Linear
+from sklearn_cvae.networks import Linear, global_seed_kept
 
 N_EM_STEPS = 30
 CHUNK = 1024
@@ -360,7 +360,7 @@ class FlowNet(Prior):
     ) -> None:
         super().__init__()
         # One more input than conditions, always zero: zuko takes one latent with context only.
-        with torch.random.fork_rng(devices=[]):
+        with global_seed_kept():
             self.flow = _zuko().flows.NSF(
                 n_components,
                 n_condition + 1,
