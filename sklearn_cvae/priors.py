@@ -20,6 +20,7 @@ N_EM_STEPS = 30
 CHUNK = 1024
 VARIANCE_FLOOR, PART = 1e-4, 0.05
 LATENTS_PER_COMPONENT = 100
+CONDITION_UNIT = 0.3
 NEVER = -30.0
 N_WEIGHT_STEPS, WEIGHTS_RATE = 300, 0.05
 N_FLOW_STEPS, FLOW_RATE = 500, 4e-3
@@ -200,23 +201,51 @@ class MixturePrior(Prior):
 
     @torch.no_grad()
     def refit(self, z: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator) -> None:
-        """Fit the Gaussians by expectation-maximisation, then the weights' dependence on c."""
+        """Fit Gaussians of latents and conditions together, then the weights' dependence on c."""
         k = min(self.n_mixture, max(1, len(z) // LATENTS_PER_COMPONENT))
-        log_weight, loc, variance = fit_mixture(z - self.given(c).shift, weight, k, generator)
+        style = z - self.given(c).shift
+        # Conditions count a little in what is alike, so that few components mix differing ones.
+        unit = CONDITION_UNIT * style.var(dim=0).mean().sqrt()
+        both = torch.cat([style, unit * c], dim=1)
+        log_weight, loc, variance = fit_mixture(both, weight, k, generator)
+        loc, at = loc.tensor_split([z.shape[1]], dim=1)
+        variance, around = variance.tensor_split([z.shape[1]], dim=1)
         # In order along their main direction, so that even choices of components are even there.
         spread_out = (loc - loc.mean(dim=0)) * log_weight.exp().sqrt()[:, None]
         order = (loc @ torch.linalg.svd(spread_out, full_matrices=False)[2][0]).argsort()
-        log_weight, loc, variance = log_weight[order], loc[order], variance[order]
-        self.loc[:k] = loc
-        self.log_scale[:k] = variance.log() / 2
+        self.loc[:k] = loc[order]
+        self.log_scale[:k] = variance[order].log() / 2
+        slope, level = _discriminant(log_weight, at, around)
         self.net.weight[: self.n_mixture] = 0
+        self.net.weight[:k] = unit * slope[order]
         self.net.bias[: self.n_mixture] = NEVER
-        self.net.bias[:k] = log_weight
+        self.net.bias[:k] = level[order]
         if c.shape[1]:
             parameters = self.net.parameters()
             latents = z, c, weight
             part = partial(self.given, n_first=k)
             _maximise(part, parameters, latents, generator, N_WEIGHT_STEPS, WEIGHTS_RATE)
+
+
+def _discriminant(log_weight: Tensor, loc: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return (K, w) slopes and (K,) levels of :math:`\log p(k \mid c)`, up to what all k share.
+
+    A linear discriminant analysis; the total variance is added to that within components, since
+    the inputs of one condition column are not independent.
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (K,)
+    loc, variance : Tensor of shape (K, w)
+        Of each component's conditions.
+    """
+    share = log_weight.exp()[:, None]
+    mean = (share * loc).sum(dim=0)
+    within = (share * variance).sum(dim=0)
+    between = (share * (loc - mean).square()).sum(dim=0)
+    precision = 1 / (2 * within + between)
+    level = log_weight - 0.5 * ((loc.square() - mean.square()) * precision).sum(dim=1)
+    return (loc - mean) * precision, level
 
 
 def fit_mixture(

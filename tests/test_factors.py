@@ -78,3 +78,16 @@ def test_what_the_condition_explains_is_not_in_the_factors(truth):
     assert means.abs().max() < 0.1
     # Nothing known of the condition: the features' own means are expected.
     assert torch.allclose(model.mean, 3 + effect.mean(dim=0), atol=0.3)
+
+
+def test_many_conditions_are_not_learned_by_heart():
+    generator = torch.Generator().manual_seed(1)
+    c = torch.randn((600, 150), generator=generator)
+    x = 2 * c[:, :1] + torch.randn((600, 1), generator=generator)
+    model = FactorAnalysis(1, 0, 150)
+    model.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200])
+    error = x[200:] - c[200:] @ model.effects.T - model.mean
+    assert error.std() < 1.75
+    few = FactorAnalysis(1, 0, 1)
+    few.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200, :1])
+    assert few.effects.item() == pytest.approx(2, abs=0.2)

@@ -94,6 +94,24 @@ def test_refitting_learns_how_weights_follow_the_condition():
     assert abs(drawn.mean() - 2) < 0.15
 
 
+def test_refitting_keeps_the_latents_of_many_classes_apart():
+    """Ten classes overlap a little; a draw belongs to the class whose centre is nearest."""
+    g = generator()
+    centres = 0.7 * torch.randn((10, 20), generator=g)
+    labels = torch.randint(0, 10, (8000,), generator=g)
+    z = centres[labels] + 0.8 * torch.randn((8000, 20), generator=g)
+    c = torch.nn.functional.one_hot(labels, 10).float()
+    c[::2] = 0
+    prior = Mixture().build(20, 10, g)
+    prior.refit(z, c, torch.ones(8000), g)
+    asked = torch.arange(10).repeat(300)
+    given = prior(torch.eye(10)[asked], encode)
+    drawn = given.draw(torch.randn((3000, 20), generator=g), torch.rand(3000, generator=g))
+    nearest = [torch.cdist(x, centres).argmin(1) for x in (z, drawn)]
+    possible = (nearest[0] == labels).float().mean()
+    assert (nearest[1] == asked).float().mean() > possible - 0.02
+
+
 def test_hiding_cells():
     observed = torch.rand((4000, 6), generator=generator()) < 0.8
     visible, all_hidden = objectives.hide_cells(observed, generator(), 0.2)
