@@ -107,7 +107,7 @@ def _effects(centred: Tensor, share: Tensor, c: Tensor) -> Tensor:
     Golub, Heath, Wahba. Generalized Cross-Validation as a Method for Choosing a Good Ridge
     Parameter. Technometrics 1979.
     """
-    n, width = c.shape
+    n = len(c)
     total = c.sum(0)
     values, axes = torch.linalg.eigh(
         c.T @ c - torch.outer(total, total) / (n * (1 + UNKNOWN_SHARE))
