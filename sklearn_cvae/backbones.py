@@ -88,7 +88,7 @@ class Blocks(NamedTuple):
 class Backbone:
     """Base of the backbones: two networks of the layers that the estimator's parameters name."""
 
-    starts_linear: ClassVar[bool] = False
+    starts_linear: bool = False
     """Whether the encoder also sees, and corrects, the posterior of a linear model."""
 
     def check(self, layout: Layout) -> None:
@@ -114,14 +114,46 @@ class Backbone:
 
 @dataclass(frozen=True)
 class MLP(Backbone):
-    """Residual perceptrons of `hidden_layer_sizes`, which correct a linear model.
+    """Residual perceptrons of `hidden_layer_sizes`.
+
+    Parameters
+    ----------
+    starts_linear : bool, default=True
+        Whether they correct a linear model (`sklearn_cvae.factors`), as small tables need. False
+        suits columns that nearly repeat each other, as the steps of a smooth series do: a linear
+        model is too sure of what it sees there, and training hardly recovers.
+    ordered : bool, default=False
+        Whether the columns are steps in time. Half of the training rows then hide the future after
+        a random step, so that it can be imputed, as a forecast.
 
     References
     ----------
     He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cvae import ConditionalVAE
+    >>> series = np.random.default_rng(0).normal(size=(200, 12)).cumsum(axis=1)
+    >>> backbone = MLP(starts_linear=False, ordered=True)
+    >>> model = ConditionalVAE(4, backbone=backbone, max_iter=2, random_state=0).fit(series)
+    >>> series[:, 8:] = np.nan
+    >>> np.isnan(model.impute(series)).any()
+    np.False_
     """
 
-    starts_linear: ClassVar[bool] = True
+    starts_linear: bool = True
+    ordered: bool = False
+
+    def visible_blocks(
+        self, n_rows: int, n_columns: int, layout: Layout, generator: torch.Generator
+    ) -> Tensor | None:
+        if not self.ordered:
+            return None
+        steps = torch.zeros(n_columns, device=generator.device)
+        n = len(layout.modelled)
+        steps[layout.modelled] = (torch.arange(n, device=generator.device) + 0.5) / n
+        return steps < torch.rand((n_rows, 1), generator=generator, device=generator.device)
 
 
 # --------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import sklearn_cvae
-from sklearn_cvae import ConditionalVAE
-from sklearn_cvae.backbones import Backbone, Convolutional, Custom, Layout, Recurrent
+from sklearn_cvae import ConditionalVAE, load, save
+from sklearn_cvae.backbones import MLP, Backbone, Convolutional, Custom, Layout, Recurrent
 from sklearn_cvae.networks import CONDITIONING, Linear
 from sklearn_cvae.objectives import ELBO, IWAE, OBJECTIVES, Hybrid
 from sklearn_cvae.priors import PRIORS, NormalizingFlow, VampPrior
@@ -342,9 +342,25 @@ def test_regions_that_training_hides_are_whole():
     for image in shown[:200]:
         assert is_rectangle(image) or is_rectangle(~image)
     assert shown.float().mean().item() == pytest.approx(0.5, abs=0.05)
-    past = Recurrent((64, 1)).visible_blocks(500, 64, layout, generator).int()
-    assert (past.diff(dim=1) <= 0).all()
-    assert past.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    for backbone in (Recurrent((64, 1)), MLP(ordered=True)):
+        past = backbone.visible_blocks(500, 64, layout, generator).int()
+        assert (past.diff(dim=1) <= 0).all()
+        assert past.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert MLP().visible_blocks(500, 64, layout, generator) is None
+
+
+def test_steps_in_time_may_stand_beside_conditions(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(80, 6)).cumsum(axis=1)).add_prefix("t")
+    X.insert(2, "site", rng.choice(["a", "b"], 80))
+    backbone = MLP(starts_linear=False, ordered=True)
+    model = small(condition_features=["site"], backbone=backbone).fit(X)
+    assert model.net_.module_.factors.n_factors == 0
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.backbone == backbone
+    X.loc[:, ["t4", "t5"]] = np.nan
+    pd.testing.assert_frame_equal(again.impute(X), model.impute(X))
 
 
 @pytest.mark.filterwarnings("ignore:The posterior collapsed")
