@@ -117,9 +117,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         What training maximises: "elbo", "iwae" or "hybrid", or one of `ELBO` (with KL weight,
         warm-up, cycles, free bits), `IWAE` and `Hybrid` of `sklearn_cvae.objectives`.
     backbone : "mlp" or object, default="mlp"
-        The networks: "mlp" for tables; `Convolutional(image_shape)` for rows that are images,
-        `Recurrent(sequence_shape)` for sequences, or `Custom(...)` for your own, of
-        `sklearn_cvae.backbones`.
+        The networks: "mlp" for tables; `MLP(ordered=True)` for columns that are steps in time,
+        `Recurrent(sequence_shape)` for sequences of several features, `Convolutional(image_shape)`
+        for rows that are images, or `Custom(...)` for your own, of `sklearn_cvae.backbones`.
     hidden_layer_sizes : sequence of int, default=(128, 128, 128, 128)
         Widths of the hidden layers of the encoder and of the decoder.
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
