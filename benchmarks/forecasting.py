@@ -19,8 +19,9 @@ Beside it:
 The networks have a variance per row ("gaussian_per_row"), half of their objective draws latents as
 a forecast does (`Hybrid`), with weight decay; both hide futures in half of the training rows. The
 recurrent one reads several steps at once, the perceptrons do not start from a linear model. These
-`SETTINGS` were chosen on a quarter of the training series, left out of the other three quarters
-(`docs/experiments.md` has what was tried on ecg5000).
+`SETTINGS` were chosen on a quarter of the training series, left out of the other three quarters:
+those of italypower by the recurrent one's forecasts, those of ecg5000 by the perceptrons'
+(`docs/experiments.md` has what was tried there).
 
 Of more than 512 test series, the first 512 of their random order are forecast.
 

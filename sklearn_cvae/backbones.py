@@ -121,7 +121,7 @@ class MLP(Backbone):
     starts_linear : bool, default=True
         Whether they correct a linear model (`sklearn_cvae.factors`), as small tables need. False
         suits columns that nearly repeat each other, as the steps of a smooth series do: a linear
-        model is too sure of what it sees there, and training hardly recovers.
+        model is very sure of what it sees there.
     ordered : bool, default=False
         Whether the columns are steps in time. Half of the training rows then hide the future after
         a random step, so that it can be imputed, as a forecast.
