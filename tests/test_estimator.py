@@ -112,11 +112,16 @@ def test_a_loss_that_is_not_a_number_stops_with_a_remedy(penguins):
 def test_interrupting_raises_and_keeps_the_last_fit(penguins):
     model = small().fit(penguins)
     before = model.transform(penguins)
+    # Where the tests run in the background, the shell has told them to ignore Ctrl-C.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.5, signal.raise_signal, args=(signal.SIGINT,))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        model.set_params(max_iter=100_000).fit(penguins)
-    timer.cancel()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.set_params(max_iter=100_000).fit(penguins)
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, handler)
     np.testing.assert_array_equal(model.transform(penguins), before)
 
 
