@@ -232,12 +232,14 @@ def drawn_between(quantiles: Array, n_draws: int, seed: int) -> Array:
 
 def methods(table: str, n_steps: int, **quick: Any) -> dict[str, Callable[[Case], Forecast]]:
     """Return the methods; `quick` overrides settings of networks and trees."""
-    stride, *others = SETTINGS[table]
+    stride, max_iter, batch_size, input_noise = SETTINGS[table]
     params: dict[str, Any] = {
         "likelihoods": dict.fromkeys(range(n_steps), "gaussian_per_row"),
         "objective": "hybrid",
         "alpha": 0.3,
-        **dict(zip(Settings._fields[1:], others, strict=True)),
+        "max_iter": max_iter,
+        "batch_size": batch_size,
+        "input_noise": input_noise,
         **quick,
     }
     perceptrons = MLP(starts_linear=False, ordered=True)

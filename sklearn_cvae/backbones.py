@@ -150,10 +150,15 @@ class MLP(Backbone):
     ) -> Tensor | None:
         if not self.ordered:
             return None
-        steps = torch.zeros(n_columns, device=generator.device)
-        n = len(layout.modelled)
-        steps[layout.modelled] = (torch.arange(n, device=generator.device) + 0.5) / n
-        return steps < torch.rand((n_rows, 1), generator=generator, device=generator.device)
+        visible = torch.ones((n_rows, n_columns), dtype=torch.bool, device=generator.device)
+        visible[:, layout.modelled] = _pasts(n_rows, len(layout.modelled), generator)
+        return visible
+
+
+def _pasts(n_rows: int, n_steps: int, generator: torch.Generator) -> Tensor:
+    """Return (n_rows, n_steps): True before a random step of each row."""
+    u = torch.rand((n_rows, 1), generator=generator, device=generator.device)
+    return (torch.arange(n_steps, device=u.device) + 0.5) / n_steps < u
 
 
 # --------------------------------------------------------------------------------------
@@ -465,8 +470,7 @@ class Recurrent(_Grid):
         self, n_rows: int, n_columns: int, layout: Layout, generator: torch.Generator
     ) -> Tensor:
         steps, features = self.sequence_shape
-        u = torch.rand((n_rows, 1), generator=generator, device=generator.device)
-        past = (torch.arange(steps, device=u.device) + 0.5) / steps < u
+        past = _pasts(n_rows, steps, generator)
         return self._on_grid(past.repeat_interleave(features, dim=1), n_columns, layout)
 
 
