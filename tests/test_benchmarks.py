@@ -22,6 +22,7 @@ from benchmarks import (
     generators,
     imputation,
     likelihoods,
+    many_levels,
     members,
     peers,
     quadrants,
@@ -293,6 +294,22 @@ def test_members_are_compared(tmp_path):
     assert results["member"].tolist() == some
     assert np.isfinite(results[["log_p", "rmse", "c2st"]].to_numpy()).all()
     assert "Hybrid" in (tmp_path / "members.md").read_text()
+
+
+def test_ways_to_condition_on_many_levels_are_compared(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    names = {"year": 2, "month": 3, "day": 5, "hour": 24}
+    rows = pd.DataFrame({k: rng.integers(1, n + 1, 400).astype(str) for k, n in names.items()})
+    rows["TEMP"] = rows["day"].astype(float) + 0.3 * rng.normal(size=400)
+    monkeypatch.setattr(many_levels, "load_table", lambda *_: rows)
+    args = ["--days", "20", "--max-iter", "2", "--output", str(tmp_path)]
+    scored = many_levels.main(args)
+    assert scored["conditioning"].tolist() == ["concat", "embedding"]
+    assert np.isfinite(scored[["log_p", "rmse", "c2st"]].to_numpy()).all()
+    assert "embedding" in (tmp_path / "many_levels.md").read_text()
+    train, test = many_levels.days(rows, 20)
+    assert train["date"].value_counts().max() == many_levels.N_TRAIN
+    assert set(test["date"]) <= set(train["date"])
 
 
 def test_digits_are_scored_part_by_part(tmp_path, monkeypatch):
