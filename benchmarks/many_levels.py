@@ -21,10 +21,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.members import SETTINGS, ask
 from benchmarks.tables import load_table
 from sklearn_cvae import ConditionalVAE
-from sklearn_cvae.datasets import hide_cells
-from sklearn_cvae.metrics import imputation_errors, two_sample_score
 
 RESULTS = Path(__file__).parent / "results"
 N_TRAIN, N_TEST = 8, 3
@@ -57,22 +56,10 @@ def days(rows: pd.DataFrame, n_days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 def score(conditioning: str, train: pd.DataFrame, test: pd.DataFrame, max_iter: int) -> Score:
     """Fit one way to condition, and ask it everything."""
     start = time.perf_counter()
-    model = ConditionalVAE(
-        condition_features=["date"],
-        conditioning=conditioning,
-        hidden_layer_sizes=(64, 64),
-        max_iter=max_iter,
-        random_state=0,
-    )
-    model.fit(train)
+    params = SETTINGS | {"conditioning": conditioning, "max_iter": max_iter}
+    model = ConditionalVAE(condition_features=["date"], **params).fit(train)
     seconds = time.perf_counter() - start
-    holes, hidden = hide_cells(test, 0.5, random_state=0)
-    hidden[:, test.columns.get_loc("date")] = False
-    holes["date"] = test["date"]
-    errors = imputation_errors(test, holes, model.impute(holes), hidden)
-    drawn = model.sample(conditions=test[["date"]], random_state=0)
-    c2st = two_sample_score(test, drawn, random_state=0)
-    return Score(conditioning, model.score(test), errors.rmse, errors.accuracy, c2st, seconds)
+    return Score(conditioning, *ask(model, test, ["date"], 0.5), seconds)
 
 
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
@@ -81,7 +68,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--data", type=Path, help="folder with tables/; else OpenML")
     parser.add_argument("--conditioning", nargs="+", default=["concat", "embedding"])
     parser.add_argument("--days", type=int, default=1_000)
-    parser.add_argument("--max-iter", type=int, default=60)
+    parser.add_argument("--max-iter", type=int, default=SETTINGS["max_iter"])
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
     train, test = days(load_table("beijing", args.data, 50_000, 0), args.days)

@@ -52,6 +52,15 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }
 
 
+class Answers(NamedTuple):
+    """What a fitted model makes of rows not seen, given their conditions."""
+
+    log_p: float
+    rmse: float
+    accuracy: float
+    c2st: float
+
+
 class Score(NamedTuple):
     """A member's answers on one table."""
 
@@ -72,21 +81,21 @@ def score(table: str, member: str, train: pd.DataFrame, test: pd.DataFrame, **pa
     model = ConditionalVAE(condition_features=names, **SETTINGS | MEMBERS[member] | params)
     model.fit(train)
     seconds = time.perf_counter() - start
-    holes, hidden = hide_cells(test, 0.3, random_state=0)
-    hidden[:, [test.columns.get_loc(name) for name in names]] = False
-    holes[names] = test[names]
+    answers = ask(model, test, names, 0.3)
+    return Score(table, member, *answers, model.n_active_units_, seconds)
+
+
+def ask(
+    model: ConditionalVAE, test: pd.DataFrame, conditions: list[str], hidden_share: float
+) -> Answers:
+    """Score rows, impute cells hidden in them, and draw rows under their conditions."""
+    holes, hidden = hide_cells(test, hidden_share, random_state=0)
+    hidden[:, [test.columns.get_loc(name) for name in conditions]] = False
+    holes[conditions] = test[conditions]
     errors = imputation_errors(test, holes, model.impute(holes), hidden)
-    drawn = model.sample(conditions=test[names], random_state=0)
-    return Score(
-        table,
-        member,
-        model.score(test),
-        errors.rmse,
-        errors.accuracy,
-        two_sample_score(test, drawn, random_state=0),
-        model.n_active_units_,
-        seconds,
-    )
+    drawn = model.sample(conditions=test[conditions], random_state=0)
+    c2st = two_sample_score(test, drawn, random_state=0)
+    return Answers(model.score(test), errors.rmse, errors.accuracy, c2st)
 
 
 def page(scores: pd.DataFrame, n_rows: int) -> str:
