@@ -8,6 +8,7 @@ quantiles and draws are written once for every likelihood.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -22,11 +23,12 @@ MIN_CELLS_PER_BIN = 8
 MAX_KNOTS = 1024
 MAX_CELLS = 16_384
 N_EVEN = 65
-MAX_SPIKES = 48
 SEEN_ONLY, MAX_DECIMALS = -1, 17
 TAIL_MASS = 1e-3
 N_SEGMENTS = 16
 N_QUANTILES, N_FAR = 96, 40
+N_BEYOND, REACH, FARTHEST, NARROWEST = 8, 3.0, 20.0, 1e-4
+MAX_SHARE, MAX_SKEWNESS = 0.05, 1.0
 MAX_LOG = 300.0
 
 
@@ -110,23 +112,33 @@ class LevelCodec:
 
 @dataclass(frozen=True)
 class NumericCodec:
-    """A numeric column on the scale of normal scores, cut into bins.
+    """A numeric column on the scale of scores, cut into bins.
+
+    Scores are normal scores, or on a natural scale: logs, square roots or the numbers themselves.
+    Columns that suit one are those whose values hardly repeat, and those of few values that are not
+    skewed; in the former there are atoms beyond the seen range, too: below it, then the bins, then
+    above it.
 
     Parameters
     ----------
     knots : ndarray of shape (n_knots,)
         Distinct training values in ascending order, all of them or evenly spaced quantiles.
     scores : ndarray of shape (n_knots,)
-        The knots' normal scores, standardised. The scale between knots is linear.
-    first : ndarray of shape (n_atoms + 1,)
+        The knots' scores, standardised. The scale between knots is linear.
+    scale : {"normal", "log", "sqrt", "linear"}
+        What the scores are of.
+    below, above : ndarray of shape (n_below,), (n_above,)
+        Scores of the outer ends of the atoms beyond the seen range, ascending; empty on the scale
+        of normal scores, and at an end that several cells share, which may be a bound.
+    first : ndarray of shape (n_bins + 1,)
         Index of each bin's first knot; bin `b` holds `knots[first[b]:first[b + 1]]`.
-    means : ndarray of shape (n_atoms,)
+    means : ndarray of shape (n_bins,)
         Mean of the training cells in each bin.
-    widths : ndarray of shape (n_atoms,)
+    widths : ndarray of shape (n_bins,)
         Width of each bin in the column's units; 0 for a bin that is a single repeated value.
     cells : ndarray of shape (n_cells,)
         Training cells in ascending order, all of them or evenly spaced ones: what is drawn.
-    first_cell : ndarray of shape (n_atoms + 1,)
+    first_cell : ndarray of shape (n_bins + 1,)
         Index of each bin's first cell.
     decimals : int
         Decimals of numbers drawn between cells; SEEN_ONLY where only cells are drawn, since a
@@ -135,6 +147,9 @@ class NumericCodec:
 
     knots: Array
     scores: Array
+    scale: str
+    below: Array
+    above: Array
     first: Array
     means: Array
     widths: Array
@@ -143,8 +158,15 @@ class NumericCodec:
     decimals: int
 
     @classmethod
-    def fit(cls, numbers: Array) -> Self:
+    def fit(cls, numbers: Array, *, natural: bool = False) -> Self:
         """Learn the scale and the bins from a column's observed cells.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n,)
+            NaN where missing.
+        natural : bool, default=False
+            Whether to take a natural scale, if one suits the column.
 
         Examples
         --------
@@ -156,7 +178,10 @@ class NumericCodec:
         if len(cells) == 0:
             nan = np.array([np.nan])
             one = np.array([0, 1])
-            return cls(nan, np.zeros(1), one, nan, np.zeros(1), nan, one, SEEN_ONLY)
+            no = np.empty(0)
+            return cls(
+                nan, np.zeros(1), "normal", no, no, one, nan, np.zeros(1), nan, one, SEEN_ONLY
+            )
         values, counts = np.unique(cells, return_counts=True)
         keep = _spread(counts)
         knots = values[keep]
@@ -170,20 +195,42 @@ class NumericCodec:
         total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
         widths = np.where(spike[first[:-1]], 0.0, np.diff(edges))
         kept = _thinned(cells, bin_of)
+        decimals = _decimals(values, len(cells))
+        continuous = decimals != SEEN_ONLY
+        scale, scores = "normal", _standardise(ndtri(middle_rank), mass)
+        if natural:
+            repeats = bool(counts.max() > MAX_SHARE * len(cells))
+            scale = _natural_scale(knots, mass, first, continuous, repeats)
+        if scale != "normal":
+            scores = _scores_on(scale, knots, mass)
+        is_open = (counts[[0, -1]] == 1) & continuous & (scale != "normal")
         return cls(
             knots=knots,
-            scores=_standardise(ndtri(middle_rank), mass),
+            scores=scores,
+            scale=scale,
+            below=_below(scores) if is_open[0] else np.empty(0),
+            above=_above(scale, scores, knots, cells.std()) if is_open[1] else np.empty(0),
             first=first,
             means=knots[0] + total / np.bincount(bin_of),
             widths=widths,
             cells=cells[kept],
             first_cell=np.searchsorted(bin_of[kept], np.arange(len(first))),
-            decimals=_decimals(values, len(cells)),
+            decimals=decimals,
         )
 
     @property
     def n_atoms(self) -> int:
-        return len(self.means)
+        return len(self.below) + len(self.means) + len(self.above)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether numbers between the training cells may be drawn, too."""
+        return self.decimals != SEEN_ONLY
+
+    @property
+    def bins(self) -> slice:
+        """Which of the atoms are bins."""
+        return slice(len(self.below), len(self.below) + len(self.means))
 
     @property
     def seen(self) -> Array:
@@ -192,28 +239,45 @@ class NumericCodec:
 
     @property
     def score_edges(self) -> Array:
-        """Inner bin edges on the scale of scores, of shape (n_atoms - 1,)."""
-        inner = self.first[1:-1]
-        return _between(self.scores[inner - 1], self.scores[inner])
+        """Inner edges of the atoms on the scale of scores, of shape (n_atoms - 1,)."""
+        return self._all_score_edges[1:-1]
+
+    @property
+    def _all_score_edges(self) -> Array:
+        """Edges of the atoms; a single value's end bin reaches half a gap beyond it."""
+        inner, scores = self.first[1:-1], self.scores
+        inner = _between(scores[inner - 1], scores[inner])
+        half_gaps = np.zeros(2)
+        if not self.continuous and len(scores) > 1:
+            half_gaps = np.array([scores[1] - scores[0], scores[-1] - scores[-2]]) / 2
+        ends = scores[[0, -1]] + half_gaps * [-1, 1]
+        return np.r_[self.below, ends[0], inner, ends[1], self.above]
 
     @property
     def score_centres(self) -> Array:
-        """Mean score of each bin's knots, of shape (n_atoms,)."""
-        return np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
+        """Mean score of each bin's knots, and the middle of atoms beyond, of shape (n_atoms,)."""
+        centres = _middles(self._all_score_edges)
+        centres[self.bins] = np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
+        return centres
 
     @property
     def segments(self) -> Array:
         """Ends of a piecewise-linear encoding of the scores: at most N_SEGMENTS, at even bins."""
-        ends = np.r_[self.scores[0], self.score_edges, self.scores[-1]]
-        n_segments = min(N_SEGMENTS, self.n_atoms)
-        even = np.linspace(0, len(ends) - 1, n_segments + 1).round().astype(int)
+        n_bins, edges = len(self.means), self._all_score_edges[len(self.below) :]
+        ends = np.r_[self.scores[0], edges[1:n_bins], self.scores[-1]]
+        even = np.linspace(0, n_bins, min(N_SEGMENTS, n_bins) + 1).round().astype(int)
         return np.unique(ends[even].astype(np.float32)).astype(float)
 
     @property
     def log_widths(self) -> Array:
-        """Log of each bin's width on the scale of scores: its normal mass over its density."""
-        mass = np.diff(ndtr(np.r_[-np.inf, self.score_edges, np.inf]))
-        return np.log(np.maximum(mass, 1e-12)) + self.score_centres**2 / 2
+        """Log of each atom's width on the scale of scores, of shape (n_atoms,).
+
+        Of a normal score's bin: its normal mass over its density.
+        """
+        if self.scale == "normal":
+            mass = np.diff(ndtr(np.r_[-np.inf, self.score_edges, np.inf]))
+            return np.log(np.maximum(mass, 1e-12)) + self.score_centres**2 / 2
+        return np.log(np.maximum(np.diff(self._all_score_edges), NARROWEST))
 
     def encode(self, numbers: Array) -> Array:
         knots, scores = self.knots, self.scores
@@ -244,29 +308,33 @@ class NumericCodec:
         edges = _edges(self.knots, self.first)
         bin_of = np.searchsorted(edges[1:-1], numbers, side="right")
         density = -np.log(np.where(self.widths > 0, self.widths, 1.0))[bin_of]
-        outer = (bin_of == 0) | (bin_of == self.n_atoms - 1)
+        outer = (bin_of == 0) | (bin_of == len(self.means) - 1)
         distance = np.maximum(edges[0] - numbers, numbers - edges[-1])
         scale = max(edges[-1] - edges[0], 1e-12 * abs(edges[0]), 1e-300)
-        sides = 2 if self.n_atoms == 1 else 1
+        sides = 2 if len(self.means) == 1 else 1
         tail = np.log(TAIL_MASS * 2 / np.pi / sides / scale) - np.log1p((distance / scale) ** 2)
         inside = np.where(outer, density + np.log1p(-TAIL_MASS), density)
         return np.where(distance > 0, tail, inside)
 
     def mode(self, probs: Array) -> Array:
-        atom = probs.argmax(axis=1)
-        middle = (self.first[atom] + self.first[atom + 1] - 1) // 2
-        return self.knots[middle]
+        middles = (self.first[:-1] + self.first[1:] - 1) // 2
+        return self._with_beyond(self.knots[middles])[probs.argmax(axis=1)]
 
     def mean(self, probs: Array) -> Array:
         # Summed row by row: a matrix product would round differently for other numbers of rows.
-        mean = (probs * (self.means - self.knots[0])).sum(axis=1) + self.knots[0]
-        return np.clip(mean, self.knots[0], self.knots[-1])
+        means = self._with_beyond(self.means)
+        mean = (probs * (means - self.knots[0])).sum(axis=1) + self.knots[0]
+        return np.clip(mean, min(means[0], self.knots[0]), max(means[-1], self.knots[-1]))
 
     def std(self, probs: Array) -> Array:
-        """Return standard deviations, of values within the bins too."""
-        centred = self.means - self.knots[0]
+        """Return standard deviations, of values within the atoms too."""
+        centred = self._with_beyond(self.means) - self.knots[0]
+        widths = self.widths
+        if self._reaches:
+            widths = np.diff(self._numbers(self._all_score_edges))
+            widths[self.bins] = self.widths
         mean = (probs * centred).sum(axis=1)
-        second = (probs * (centred**2 + self.widths**2 / 12)).sum(axis=1)
+        second = (probs * (centred**2 + widths**2 / 12)).sum(axis=1)
         return np.sqrt(np.clip(second - mean**2, 0, None))
 
     def median(self, probs: Array) -> Array:
@@ -276,23 +344,55 @@ class NumericCodec:
         """Return the number at quantile q of each row's distribution.
 
         Within a bin these are the training cells, as often as they were there; between cells of a
-        continuous column, numbers of as many decimals.
+        continuous column, and beyond the seen range, numbers of as many decimals.
         """
         atom, within = _locate(probs, q)
-        n_cells = self.first_cell[atom + 1] - self.first_cell[atom]
+        in_bin = np.clip(atom - len(self.below), 0, len(self.means) - 1)
+        drawn = self._in_bins(in_bin, within)
+        beyond = (atom < self.bins.start) | (atom >= self.bins.stop)
+        if beyond.any():
+            edges = self._all_score_edges
+            low, high = edges[atom[beyond]], edges[atom[beyond] + 1]
+            drawn[beyond] = self._rounded(self._numbers(low + within[beyond] * (high - low)))
+        return drawn
+
+    def _in_bins(self, bins: Array, within: Array) -> Array:
+        """Return the number at a position (0..1) within each bin."""
+        n_cells = self.first_cell[bins + 1] - self.first_cell[bins]
         position = within * n_cells
         step = np.minimum(position.astype(int), n_cells - 1)
-        chosen = self.first_cell[atom] + step
+        chosen = self.first_cell[bins] + step
         drawn = self.cells[chosen]
         if self.decimals == SEEN_ONLY:
             return drawn
         before = self.cells[np.maximum(chosen - 1, 0)]
         after = self.cells[np.minimum(chosen + 1, len(self.cells) - 1)]
         ends = _between(before, drawn), _between(drawn, after)
-        between = ends[0] + (position - step) * (ends[1] - ends[0])
-        if self.decimals < MAX_DECIMALS:
-            between = np.round(between, self.decimals)
+        between = self._rounded(ends[0] + (position - step) * (ends[1] - ends[0]))
         return np.where((before < drawn) & (drawn < after), between, drawn)
+
+    def _rounded(self, numbers: Array) -> Array:
+        return numbers if self.decimals >= MAX_DECIMALS else np.round(numbers, self.decimals)
+
+    def _with_beyond(self, of_bins: Array) -> Array:
+        """Return a number per bin with the middles of the atoms beyond the seen range."""
+        if not self._reaches:
+            return of_bins
+        numbers = self._numbers(self.score_centres)
+        numbers[self.bins] = of_bins
+        return numbers
+
+    @property
+    def _reaches(self) -> bool:
+        """Whether there are atoms beyond the seen range."""
+        return len(self.below) + len(self.above) > 0
+
+    def _numbers(self, scores: Array) -> Array:
+        """Return the numbers that scores on a natural scale stand for."""
+        scale = SCALES[self.scale]
+        start, end = scale.to_scale(self.knots[[0, -1]])
+        share = (scores - self.scores[0]) / (self.scores[-1] - self.scores[0])
+        return scale.from_scale(start + share * (end - start))
 
     def among(self, numbers: Array) -> Choices:
         """Return the choice among some numbers; one never seen counts as half a cell."""
@@ -572,6 +672,75 @@ class GridCodec:
         return (np.r_[0, means], np.r_[0, variances]) if self.zero else (means, variances)
 
 
+class Scale(NamedTuple):
+    """A natural scale of numbers, and the way back."""
+
+    to_scale: Callable[[Array], Array]
+    from_scale: Callable[[Array], Array]
+
+
+def _unchanged(numbers: Array) -> Array:
+    return numbers
+
+
+SCALES = {
+    "linear": Scale(_unchanged, _unchanged),
+    "log": Scale(np.log, np.exp),
+    "sqrt": Scale(np.sqrt, lambda scores: np.square(np.maximum(scores, 0))),
+}
+
+
+def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, repeats: bool) -> str:
+    """Return a column's natural scale, or "normal" if none suits it.
+
+    Of numbers that are never negative, a scale ends at 0. Far cells and narrow bins suit normal
+    scores better, and so do columns of few, skewed values and those with frequent ones between.
+
+    Parameters
+    ----------
+    knots, mass : ndarray of shape (n_knots,)
+        Distinct values and their shares of the cells.
+    first : ndarray of shape (n_bins + 1,)
+        Index of each bin's first knot.
+    continuous : bool
+        Whether values hardly repeat.
+    repeats : bool
+        Whether one of them does, all the same.
+    """
+    if len(knots) < 3 or (continuous and repeats):
+        return "normal"
+    scale = "linear"
+    if continuous and knots[0] >= 0:
+        scale = "log" if knots[0] > 0 else "sqrt"
+    scores = _scores_on(scale, knots, mass)
+    skewed = abs(scores**3 @ mass) > MAX_SKEWNESS
+    inner = _between(scores[first[1:-1] - 1], scores[first[1:-1]])
+    narrow = (np.diff(inner) <= NARROWEST).any()
+    far = np.abs(scores).max() > FARTHEST
+    return "normal" if far or narrow or (skewed and not continuous) else scale
+
+
+def _scores_on(scale: str, knots: Array, mass: Array) -> Array:
+    on_it = SCALES[scale].to_scale(knots)
+    return _standardise(on_it - on_it[0], mass)
+
+
+def _below(scores: Array) -> Array:
+    """Return ends of atoms below all scores, ever wider, down to REACH deviations."""
+    return scores[0] - REACH * (np.arange(N_BEYOND, 0, -1) / N_BEYOND) ** 2
+
+
+def _above(scale: str, scores: Array, knots: Array, deviation: float) -> Array:
+    """Return ends of atoms above all scores, up to REACH deviations of scores and of numbers."""
+    ends = SCALES[scale].to_scale(np.r_[knots[[0, -1]], knots[-1] + REACH * deviation])
+    reach = (ends[2] - ends[1]) / (ends[1] - ends[0]) * (scores[-1] - scores[0])
+    return scores[-1] + min(REACH, reach) * (np.arange(1, N_BEYOND + 1) / N_BEYOND) ** 2
+
+
+def _middles(edges: Array) -> Array:
+    return edges[:-1] / 2 + edges[1:] / 2
+
+
 def _logs(numbers: Array, whole: bool) -> Array:
     """Return log x, or log(1 + x) of counts; of numbers that have none, the least there is."""
     if whole:
@@ -696,7 +865,8 @@ def _locate(probs: Array, q: Array) -> tuple[Array, Array]:
     """Return the atom that holds quantile q in each row, and q's position (0..1) within it."""
     cumulated = np.cumsum(probs, axis=1)
     target = q * cumulated[:, -1]
-    atom = np.minimum((cumulated <= target[:, None]).sum(axis=1), probs.shape[1] - 1)
+    last = (cumulated < cumulated[:, -1:]).sum(axis=1)
+    atom = np.minimum((cumulated <= target[:, None]).sum(axis=1), last)
     rows = np.arange(len(probs))
     share = probs[rows, atom]
     below = cumulated[rows, atom] - share

@@ -95,7 +95,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Likelihood per column, by name (position for arrays). Columns not named get "histogram",
         "categorical" or, with two levels, "bernoulli".
 
-        - numbers and times, within the seen range: "histogram", "rank_normal";
+        - numbers and times, drawn within the seen range: "histogram" (on a natural scale where one
+          suits: numbers, logs or square roots; continuous columns are imputed up to three
+          deviations beyond the seen range), "rank_normal";
         - numbers and times, beyond it too: "gaussian" (one variance per column),
           "gaussian_per_row" (a variance per row), "gaussian_fixed" (variance 1 of standardised
           numbers), "student_t" (heavy tails);
@@ -128,7 +130,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Share of hidden units dropped during training.
     input_noise : float, default=0.05
         Standard deviation of noise on the numbers that the encoder sees during training, on the
-        scale of normal scores; it keeps rows from being recognised by exact values.
+        scale of scores; it keeps rows from being recognised by exact values.
     alpha : float, default=0.0
         Weight decay.
     batch_size : "auto" or int, default="auto"

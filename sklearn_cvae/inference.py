@@ -483,8 +483,8 @@ def _normal(u: Tensor) -> Tensor:
 
 
 def _probs(model: TableCVAE, z: Tensor, chunk: _Chunk) -> list[Tensor]:
-    """Return each kind's (CHUNK, m, n_atoms) probabilities at one z per row."""
-    return model.likelihood(z, chunk.c).probs(chunk.spread)
+    """Return each kind's (CHUNK, m, n_atoms) probabilities at one z per row, to impute by."""
+    return model.likelihood(z, chunk.c).expected(chunk.spread)
 
 
 def _mean_probs(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> list[Tensor]:

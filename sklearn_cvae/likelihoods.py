@@ -44,7 +44,8 @@ class Kind(nn.Module):
     - `n_params`: network outputs for the group;
     - `log_prob(params, values)`: (n, n_params), (n, m) -> (n, m);
     - `probs(params, spread)`: (n, n_params) -> (n, m, n_atoms), zero beyond a column's own atoms;
-      numbers spread `spread` times as wide in variance.
+      numbers spread `spread` times as wide in variance;
+    - `expected(params, spread)`: the same, for what is to be imputed.
     """
 
     numeric: ClassVar[bool]
@@ -114,6 +115,10 @@ class Kind(nn.Module):
 
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         raise NotImplementedError
+
+    def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
+        """Return the probabilities to impute by: `probs`, unless others are nearer to the truth."""
+        return self.probs(params, spread)
 
 
 class Categorical(Kind):
@@ -327,38 +332,83 @@ class Histogram(Numeric):
 
     Training scores a cell by this and by the Gaussian alone, in equal parts: the histogram does
     not know that neighbouring bins are alike, and learns that from the Gaussian (measured in
-    `docs/experiments.md`).
+    `docs/experiments.md`). Numbers of a continuous column are imputed by both in equal parts, too,
+    and there the histogram goes on beyond the seen range with the outermost bins' logits: what is
+    missing may well be what was never seen.
     """
 
     log_widths: Tensor
+    bin_edges: Tensor
+    bin_centres: Tensor
+    bin_log_widths: Tensor
+    bin_of_atom: Tensor
+    is_bin: Tensor
+    gaussian_share: Tensor
+
+    @classmethod
+    def fit_codec(cls, numbers: Array, n_levels: int | None) -> Codec:
+        return NumericCodec.fit(numbers, natural=True)
 
     def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
         super().__init__(columns, codecs)
-        self.n_params = self.n_columns * (self.n_atoms + 1)
+        bins = [codec.bins for codec in codecs]
+        n_bins = max(b.stop - b.start for b in bins)
+        self.n_bins, self.n_params = n_bins, self.n_columns * (n_bins + 1)
+        own = list(zip(codecs, bins, strict=True))
+        edges = [c.score_edges[b.start : b.stop - 1] for c, b in own]
+        self._buffer("bin_edges", edges, FAR, n_bins - 1)
+        self._buffer("bin_centres", [c.score_centres[b] for c, b in own], 0.0, n_bins)
+        self._buffer("bin_log_widths", [c.log_widths[b] for c, b in own], -torch.inf, n_bins)
         self._buffer("log_widths", [c.log_widths for c in codecs], -torch.inf, self.n_atoms)
+        atoms = np.arange(self.n_atoms)
+        bin_of = np.array([np.clip(atoms - b.start, 0, b.stop - b.start - 1) for b in bins])
+        is_bin = np.array([(b.start <= atoms) & (atoms < b.stop) for b in bins])
+        self.register_buffer("bin_of_atom", torch.from_numpy(bin_of), persistent=False)
+        self.register_buffer("is_bin", torch.from_numpy(is_bin), persistent=False)
+        smooth = [[GAUSSIAN_SHARE * (c.scale != "normal" and c.continuous)] for c in codecs]
+        self._buffer("gaussian_share", [np.array(share) for share in smooth], 0.0, 1)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_atoms], dim=-1)
+        mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_bins], dim=-1)
         return mu, eta
 
-    def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
+    def _tilt(self, mu: Tensor, centres: Tensor) -> Tensor:
         # The square is expanded, and the part that all bins share left out: softmax ignores it.
         precision = torch.exp(-2 * self.log_sigma.clamp(-4, 4))[:, None]
-        base = self.log_widths - 0.5 * precision * self.centres**2
-        return torch.addcmul(eta + base, mu * precision, self.centres)
+        return torch.addcmul(-0.5 * precision * centres**2, mu * precision, centres)
+
+    def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
+        return eta + self.bin_log_widths + self._tilt(mu, self.bin_centres)
+
+    def _bins(self, values: Tensor) -> Tensor:
+        """Return the bin of each value; the outermost hold what lies beyond the seen range."""
+        return torch.searchsorted(self.bin_edges, values.T.contiguous(), right=True).T
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        return _pick(self._logits(*self._split(params)), self.atoms(values))
+        return _pick(self._logits(*self._split(params)), self._bins(values))
 
     def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
         mu, eta = self._split(params)
-        histogram = _pick(self._logits(mu, eta), self.atoms(values))
+        histogram = _pick(self._logits(mu, eta), self._bins(values))
         gaussian = _normal_log_prob(values, mu[..., 0], self.log_sigma.clamp(-4, 4))
         return (1 - GAUSSIAN_SHARE) * histogram + GAUSSIAN_SHARE * gaussian
 
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        tilt = self._logits(*self._split(params)) - self.log_widths.clamp(min=-1e4)
-        return (self.log_widths + tilt / spread).softmax(-1)
+        mu, eta = self._split(params)
+        tilt = eta + self._tilt(mu, self.bin_centres)
+        return self._of_atoms((self.bin_log_widths + tilt / spread).softmax(-1)) * self.is_bin
+
+    def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
+        mu, eta = self._split(params)
+        gaussian = self._tilt(mu, self.centres)
+        tilted = gaussian + self._of_atoms(eta)
+        histogram = (self.log_widths + tilted / spread).softmax(-1)
+        base = (self.log_widths + gaussian / spread).softmax(-1)
+        return torch.lerp(histogram, base, self.gaussian_share)
+
+    def _of_atoms(self, of_bins: Tensor) -> Tensor:
+        """Give each atom what its bin has; those beyond the seen range, what the outermost has."""
+        return of_bins.gather(-1, self.bin_of_atom.expand(len(of_bins), -1, -1))
 
 
 class RankNormal(Numeric):

@@ -68,6 +68,11 @@ class TableDistribution(Distribution):
         kinds = zip(self.kinds, self.params, strict=True)
         return [kind.probs(params, spread) for kind, params in kinds]
 
+    def expected(self, spread: float | Tensor = 1.0) -> list[Tensor]:
+        """Return each kind's probabilities of its atoms, for what is to be imputed."""
+        kinds = zip(self.kinds, self.params, strict=True)
+        return [kind.expected(params, spread) for kind, params in kinds]
+
 
 class TableCVAE(nn.Module):
     """The conditional VAE of a mixed table.

@@ -186,7 +186,7 @@ def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
         for name, tensor in model.net_.module_.state_dict().items()
     }
     for j, codec in enumerate(table.codecs):
-        arrays |= {f"codec.{j}.{f.name}": np.asarray(getattr(codec, f.name)) for f in fields(codec)}
+        arrays |= {f"codec.{j}.{f.name}": _as_array(getattr(codec, f.name)) for f in fields(codec)}
     library, extra = _describe_frame(table.schema.frame)
     about = {
         "params": _describe_params(model),
@@ -272,10 +272,20 @@ def _codec_name(codec: Codec) -> str:
     return name
 
 
+def _as_array(part: Any) -> Array:
+    return np.frombuffer(part.encode(), np.uint8) if isinstance(part, str) else np.asarray(part)
+
+
+def _as_part(array: Array) -> Any:
+    """Undo `_as_array`: codecs have numbers, arrays of them, and words."""
+    if array.dtype == np.uint8:
+        return array.tobytes().decode()
+    return array if array.ndim else array.item()
+
+
 def _rebuild_codec(name: str, j: int, arrays: Arrays) -> Codec:
     kind: Any = CODECS[name]
-    parts = {f.name: arrays[f"codec.{j}.{f.name}"] for f in fields(kind)}
-    return kind(**{key: part if part.ndim else part.item() for key, part in parts.items()})
+    return kind(**{f.name: _as_part(arrays[f"codec.{j}.{f.name}"]) for f in fields(kind)})
 
 
 # --------------------------------------------------------------------------------------

@@ -49,6 +49,24 @@ def test_draws_cover_hidden_cells_as_often_as_they_say(of_numbers, numbers):
     assert 0.85 < np.mean((ranks > 0) & (ranks < 19)) < 0.95
 
 
+def test_cells_hidden_for_being_large_are_imputed_beyond_the_seen_range():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=800)
+    truth = pd.DataFrame({"x": x, "y": 50 + 10 * x + rng.normal(size=800)})
+    large = (truth["x"] > 1).to_numpy()
+    holes = truth.assign(y=truth["y"].mask(large))
+    model = ConditionalVAE(hidden_layer_sizes=(64,), max_iter=40, random_state=0).fit(holes)
+    completed = model.impute(holes)
+    errors = (completed["y"] - truth["y"])[large]
+    assert abs(errors.mean()) < 3
+    assert completed["y"].max() > holes["y"].max() + 3
+    assert model.impute(holes, strategy="draw", random_state=0)["y"].max() > holes["y"].max() + 3
+    drawn = model.sample(2000, random_state=0)
+    assert drawn["y"].max() <= holes["y"].max()
+    bounded = CVAEImputer(model, max_value=65).fit(holes)
+    assert bounded.transform(holes)["y"].max() == 65
+
+
 def test_std_of_levels_times_and_arrays():
     rng = np.random.default_rng(0)
     day = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 100, 300), "D")

@@ -26,21 +26,24 @@ COLUMNS = {
 }
 
 
+@pytest.mark.parametrize("natural", [False, True])
 @pytest.mark.parametrize("name", COLUMNS)
-def test_encoding_is_finite_and_monotone(name):
+def test_encoding_is_finite_and_monotone(name, natural):
     cells = np.sort(COLUMNS[name][~np.isnan(COLUMNS[name])])
-    scores = NumericCodec.fit(COLUMNS[name]).encode(cells)
+    scores = NumericCodec.fit(COLUMNS[name], natural=natural).encode(cells)
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
     assert (np.diff(scores) >= 0).all()
 
 
+@pytest.mark.parametrize("natural", [False, True])
 @pytest.mark.parametrize("name", COLUMNS)
-def test_bins_hold_their_own_cells(name):
-    codec = NumericCodec.fit(COLUMNS[name])
+def test_bins_hold_their_own_cells(name, natural):
+    codec = NumericCodec.fit(COLUMNS[name], natural=natural)
     cells = COLUMNS[name][~np.isnan(COLUMNS[name])]
-    bins = np.searchsorted(codec.score_edges.astype(np.float32), codec.encode(cells), side="right")
-    onehot = np.eye(codec.n_atoms)[bins]
+    edges = codec.score_edges[codec.bins.start : codec.bins.stop - 1].astype(np.float32)
+    bins = np.searchsorted(edges, codec.encode(cells), side="right")
+    onehot = np.eye(codec.n_atoms)[bins + codec.bins.start]
     edges = _edges(codec.knots, codec.first)
     low, high = edges[:-1][bins], edges[1:][bins]
     assert ((cells >= low) & (cells <= high)).all()
@@ -50,11 +53,14 @@ def test_bins_hold_their_own_cells(name):
         assert (numbers <= high + 1e-9 * abs(high)).all()
 
 
+@pytest.mark.parametrize("natural", [False, True])
 @pytest.mark.parametrize("name", COLUMNS)
-def test_quantiles_are_in_order_and_like_training_values(name):
-    codec = NumericCodec.fit(COLUMNS[name])
+def test_quantiles_are_in_order_and_like_training_values(name, natural):
+    codec = NumericCodec.fit(COLUMNS[name], natural=natural)
     q = np.linspace(0, 1, 101)
-    numbers = codec.quantile(np.full((101, codec.n_atoms), 1 / codec.n_atoms), q)
+    probs = np.zeros((101, codec.n_atoms))
+    probs[:, codec.bins] = 1 / len(codec.means)
+    numbers = codec.quantile(probs, q)
     seen = COLUMNS[name][~np.isnan(COLUMNS[name])]
     if codec.decimals == SEEN_ONLY:
         assert np.isin(numbers, seen).all()
@@ -83,6 +89,68 @@ def test_tails_are_cut_finer_than_the_middle():
     )
     assert cells.min() >= 1
     assert cells[[0, -1]].max() < cells[len(cells) // 2] / 10
+
+
+SCALED = {
+    "normal": "linear",
+    "few": "linear",
+    "holes": "linear",
+    "huge": "linear",
+    "positive": "log",
+    "from zero": "sqrt",
+    "spiked": "normal",  # values repeat, and are skewed
+    "zeros": "normal",  # zero is a value of its own, beside a continuous number
+    "heavy": "normal",  # most bins would be narrow
+    "constant": "normal",
+    "single": "normal",
+}
+FROM_ZERO = np.r_[0.0, RNG.random(499)]
+MORE_COLUMNS = {
+    "positive": RNG.lognormal(size=500),
+    "from zero": FROM_ZERO,
+    "zeros": np.where(RNG.random(500) < 0.2, 0.0, RNG.random(500)),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_natural_scale_is_linear_where_it_says_so(name):
+    codec = NumericCodec.fit({**COLUMNS, **MORE_COLUMNS}[name], natural=True)
+    assert codec.scale == SCALED[name]
+    assert NumericCodec.fit(codec.cells).scale == "normal"
+    if codec.scale != "normal":
+        on_it = {"linear": np.copy, "log": np.log, "sqrt": np.sqrt}[codec.scale](codec.knots)
+        line = np.interp(codec.scores, codec.scores[[0, -1]], on_it[[0, -1]])
+        np.testing.assert_allclose(on_it, line, rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["normal", "many", "positive", "from zero"])
+def test_atoms_beyond_the_seen_range(name):
+    codec = NumericCodec.fit({**COLUMNS, **MORE_COLUMNS}[name], natural=True)
+    least, greatest = codec.seen
+    assert len(codec.above) == 8
+    assert codec.n_atoms == len(codec.below) + len(codec.means) + len(codec.above)
+    each = np.eye(codec.n_atoms)
+    q = np.full(codec.n_atoms, 0.5)
+    for numbers in (codec.mean(each), codec.mode(each), codec.quantile(each, q)):
+        assert (np.diff(numbers) >= 0).all()
+        assert (numbers[: codec.bins.start] < least).all() or least == 0
+        assert (numbers[codec.bins.stop :] > greatest).all()
+        if codec.scale != "linear":
+            assert (numbers >= 0).all()
+    assert (codec.std(each)[codec.bins.stop :] > 0).all()
+    ends = codec._numbers(codec._all_score_edges[[0, -1]])
+    assert ends[1] <= greatest + 3.001 * codec.cells.std()
+    assert ends[0] >= least - 3.001 * codec.cells.std()
+
+
+def test_an_end_that_cells_share_is_a_bound():
+    capped = np.minimum(COLUMNS["normal"], 2.0)
+    codec = NumericCodec.fit(capped, natural=True)
+    assert len(codec.below) > 0
+    assert len(codec.above) == 0
+    assert codec.mean(np.eye(codec.n_atoms)).max() <= 2.0
+    few = NumericCodec.fit(COLUMNS["few"], natural=True)
+    assert few.n_atoms == 4
 
 
 def test_a_column_without_cells_decodes_to_missing():
@@ -133,11 +201,25 @@ def test_contract_of_every_kind(name):
     assert torch.isfinite(log_prob).all()
     log_prob.sum().backward()
     assert torch.isfinite(params.grad).all()
-    probs = kind.probs(params)
-    assert probs.shape == (n, m, kind.n_atoms)
-    torch.testing.assert_close(probs.sum(-1), torch.ones(n, m), atol=1e-4, rtol=0)
-    for j, codec in enumerate(codecs):
-        assert (probs[:, j, codec.n_atoms :] == 0).all()
+    for probs in (kind.probs(params), kind.expected(params), kind.expected(params, 1.5)):
+        assert probs.shape == (n, m, kind.n_atoms)
+        torch.testing.assert_close(probs.sum(-1), torch.ones(n, m), atol=1e-4, rtol=0)
+        for j, codec in enumerate(codecs):
+            assert (probs[:, j, codec.n_atoms :] == 0).all()
+
+
+def test_a_histogram_goes_on_beyond_the_seen_range_where_cells_are_imputed():
+    kind, (codec,), _, _ = make_kind("histogram", COLUMNS["normal"])
+    params = torch.zeros((1, kind.n_params))
+    params[:, 0] = codec.scores[-1] + 1
+    with torch.no_grad():
+        kind.log_sigma.fill_(-1.5)
+        drawn, imputed = kind.probs(params)[0, 0], kind.expected(params)[0, 0]
+    assert drawn[codec.bins].sum() == pytest.approx(1)
+    assert imputed[codec.bins.stop :].sum() > 0.9
+    mean = codec.mean(imputed.double().numpy()[None])[0]
+    expected = codec._numbers(np.array([codec.scores[-1] + 1]))[0]
+    assert mean == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.parametrize("name", LEVELLED)
@@ -172,9 +254,8 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
     # The bins of spikes are masses, so their share of the grid does not count as density.
     continuous = density(grid)
     if len(spikes):
-        bins = np.searchsorted(
-            codec.score_edges.astype(np.float32), codec.encode(grid), side="right"
-        )
+        edges = codec.score_edges[codec.bins.start : codec.bins.stop - 1].astype(np.float32)
+        bins = np.searchsorted(edges, codec.encode(grid), side="right")
         continuous = np.where(codec.widths[bins] == 0, 0.0, continuous)
     total = (
         np.trapezoid(continuous, grid) + density(spikes).sum()
