@@ -28,7 +28,7 @@ TAIL_MASS = 1e-3
 N_SEGMENTS = 16
 N_QUANTILES, N_FAR = 96, 40
 N_BEYOND, REACH, FARTHEST, NARROWEST = 8, 3.0, 20.0, 1e-4
-MAX_SHARE, MAX_SKEWNESS = 0.05, 1.0
+MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS_OF_ROOTS = 0.05, 1.0, 2.0
 MAX_LOG = 300.0
 
 
@@ -694,7 +694,8 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
     """Return a column's natural scale, or "normal" if none suits it.
 
     Of numbers that are never negative, a scale ends at 0. Far cells and narrow bins suit normal
-    scores better, and so do columns of few, skewed values and those with frequent ones between.
+    scores better, and so do columns of few values that are skewed, numbers that roots or logs leave
+    skewed, and a frequent value among many others.
 
     Parameters
     ----------
@@ -713,11 +714,12 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
     if continuous and knots[0] >= 0:
         scale = "log" if knots[0] > 0 else "sqrt"
     scores = _scores_on(scale, knots, mass)
-    skewed = abs(scores**3 @ mass) > MAX_SKEWNESS
+    limit = MAX_SKEWNESS_OF_FEW if not continuous else MAX_SKEWNESS_OF_ROOTS
+    skewed = abs(scores**3 @ mass) > limit and not (continuous and scale == "linear")
     inner = _between(scores[first[1:-1] - 1], scores[first[1:-1]])
     narrow = (np.diff(inner) <= NARROWEST).any()
     far = np.abs(scores).max() > FARTHEST
-    return "normal" if far or narrow or (skewed and not continuous) else scale
+    return "normal" if far or narrow or skewed else scale
 
 
 def _scores_on(scale: str, knots: Array, mass: Array) -> Array:
