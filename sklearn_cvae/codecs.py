@@ -28,6 +28,7 @@ TAIL_MASS = 1e-3
 N_SEGMENTS = 16
 N_QUANTILES, N_FAR = 96, 40
 N_BEYOND, REACH, FARTHEST, NARROWEST = 8, 3.0, 20.0, 1e-4
+THIN = 0.4
 MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS_OF_ROOTS = 0.05, 1.0, 2.0
 MAX_LOG = 300.0
 
@@ -129,7 +130,8 @@ class NumericCodec:
         What the scores are of.
     below, above : ndarray of shape (n_below,), (n_above,)
         Scores of the outer ends of the atoms beyond the seen range, ascending; empty on the scale
-        of normal scores, and at an end that several cells share, which may be a bound.
+        of normal scores, and at an end that may be a bound, since several cells share it or cells
+        do not grow rare towards it.
     first : ndarray of shape (n_bins + 1,)
         Index of each bin's first knot; bin `b` holds `knots[first[b]:first[b + 1]]`.
     means : ndarray of shape (n_bins,)
@@ -203,7 +205,8 @@ class NumericCodec:
             scale = _natural_scale(knots, mass, first, continuous, repeats)
         if scale != "normal":
             scores = _scores_on(scale, knots, mass)
-        is_open = (counts[[0, -1]] == 1) & continuous & (scale != "normal")
+        is_open = _thins_out(scores, mass) & (counts[[0, -1]] == 1)
+        is_open &= continuous & (scale != "normal")
         return cls(
             knots=knots,
             scores=scores,
@@ -372,7 +375,10 @@ class NumericCodec:
         return np.where((before < drawn) & (drawn < after), between, drawn)
 
     def _rounded(self, numbers: Array) -> Array:
-        return numbers if self.decimals >= MAX_DECIMALS else np.round(numbers, self.decimals)
+        if self.decimals >= MAX_DECIMALS:
+            return numbers
+        least = 10.0**-self.decimals if self.scale == "log" else -np.inf
+        return np.maximum(np.round(numbers, self.decimals), least)
 
     def _with_beyond(self, of_bins: Array) -> Array:
         """Return a number per bin with the middles of the atoms beyond the seen range."""
@@ -725,6 +731,17 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
 def _scores_on(scale: str, knots: Array, mass: Array) -> Array:
     on_it = SCALES[scale].to_scale(knots)
     return _standardise(on_it - on_it[0], mass)
+
+
+def _thins_out(scores: Array, mass: Array) -> Array:
+    """Whether cells grow rare towards the lower and the upper end, instead of ending at a bound.
+
+    From the outermost fiftieth of the cells to the end it is a quarter as far as from their
+    outermost tenth where cells are even, and more than half as far in thinning tails.
+    """
+    inner = np.interp([0.02, 0.1, 0.9, 0.98], np.cumsum(mass) - mass / 2, scores)
+    to_end = np.array([inner[0] - scores[0], scores[-1] - inner[3]])
+    return to_end > THIN * np.array([inner[1] - inner[0], inner[3] - inner[2]])
 
 
 def _below(scores: Array) -> Array:

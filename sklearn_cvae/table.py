@@ -41,7 +41,7 @@ class Column:
     integer : bool
         Whether numbers are whole by dtype.
     origin, unit : int
-        A time column's least value and resolution, in the dtype's own ticks.
+        A time column's median and resolution, in the dtype's own ticks.
     """
 
     name: Hashable
@@ -651,7 +651,9 @@ def _learn(name: Hashable, series: Any, levels: bool) -> Column:
         if len(known) == 0:
             return column
         steps = np.gcd.reduce(known - known.min())
-        return replace(column, origin=int(known.min()), unit=int(steps) or 1)
+        # In the middle, so that a likelihood sees nothing special in the earliest time.
+        middle = np.sort(known)[len(known) // 2]
+        return replace(column, origin=int(middle), unit=int(steps) or 1)
     dtype = nw.from_native(series, series_only=True).dtype
     return replace(column, integer=dtype.is_integer())
 

@@ -104,7 +104,7 @@ SCALED = {
     "constant": "normal",
     "single": "normal",
 }
-FROM_ZERO = np.r_[0.0, RNG.random(499)]
+FROM_ZERO = np.r_[0.0, RNG.normal(size=499) ** 2]
 MORE_COLUMNS = {
     "positive": RNG.lognormal(size=500),
     "from zero": FROM_ZERO,
@@ -149,6 +149,12 @@ def test_an_end_that_cells_share_is_a_bound():
     assert len(codec.below) > 0
     assert len(codec.above) == 0
     assert codec.mean(np.eye(codec.n_atoms)).max() <= 2.0
+    even = NumericCodec.fit(RNG.random(500) - 0.5, natural=True)
+    assert even.scale == "linear"
+    assert even.n_atoms == len(even.means)
+    skewed = NumericCodec.fit(RNG.exponential(size=500) - 1, natural=True)
+    assert len(skewed.below) == 0
+    assert len(skewed.above) > 0
     few = NumericCodec.fit(COLUMNS["few"], natural=True)
     assert few.n_atoms == 4
 
