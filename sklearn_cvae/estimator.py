@@ -176,6 +176,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         The skorch net; `net_.module_` is the torch module, `net_.history` the losses.
     likelihoods_ : dict
         The likelihood of each column.
+    scales_ : dict
+        The scale on which each number with a histogram or rank-normal likelihood is modelled:
+        "linear", "log" or "sqrt", or "normal" for normal scores.
     condition_names_ : list
         Names of the condition columns.
     loss_curve_ : list of float
@@ -526,6 +529,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             setattr(self, name, value)
         self.device_ = net.device
         self.likelihoods_ = dict(zip(table.names, table.likelihoods, strict=True))
+        self.scales_ = table.scales
         self.condition_names_ = [table.names[j] for j in table.conditions]
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.validation_curve_ = [e["valid_loss"] for e in net.history if "valid_loss" in e]

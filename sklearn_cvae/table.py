@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from sklearn_cvae.codecs import Array, Cells, Codec
+from sklearn_cvae.codecs import Array, Cells, Codec, NumericCodec
 from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood, suited_likelihoods
 
 MAX_NAMED, MAX_LISTED = 5, 20
@@ -226,6 +226,12 @@ class TableCodec:
     @property
     def names(self) -> list[Hashable]:
         return [column.name for column in self.columns]
+
+    @property
+    def scales(self) -> dict[Hashable, str]:
+        """The scale of each number whose codec has chosen one."""
+        named = zip(self.names, self.codecs, strict=True)
+        return {name: codec.scale for name, codec in named if isinstance(codec, NumericCodec)}
 
     @classmethod
     def fit(

@@ -514,3 +514,37 @@ def test_a_model_recovers_its_own_family(name):
         assert drawn.clip(low, high).std() == pytest.approx(cells.clip(low, high).std(), rel=0.15)
         if "zero" in name:
             assert (drawn == 0).mean() == pytest.approx((cells == 0).mean(), abs=0.06)
+
+
+def test_auto_says_what_it_chose_from_the_data():
+    rng = np.random.default_rng(0)
+    n = 300
+    table = pd.DataFrame(
+        {
+            "income": rng.lognormal(10, 1, n),
+            "balance": rng.normal(size=n),
+            "area": np.r_[0.0, rng.normal(size=n - 1) ** 2],
+            "grade": rng.integers(0, 10, n),
+            "visits": rng.negative_binomial(0.3, 0.1, n),
+            "paid": np.where(rng.random(n) < 0.3, 0.0, rng.lognormal(size=n)),
+            "date": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 9999, n), "h"),
+            "town": rng.choice(["a", "b", "c"], n),
+            "yes": rng.random(n) < 0.5,
+        }
+    )
+    model = small(max_iter=1).fit(table)
+    assert model.scales_ == {
+        "income": "log",
+        "balance": "linear",
+        "area": "sqrt",
+        "grade": "linear",
+        "visits": "normal",
+        "paid": "normal",
+        "date": "linear",
+    }
+    assert set(map(model.likelihoods_.get, model.scales_)) == {"histogram"}
+    assert (model.likelihoods_["town"], model.likelihoods_["yes"]) == ("categorical", "bernoulli")
+    other = small(max_iter=1, likelihoods={"income": "rank_normal", "balance": "gaussian"})
+    scales = other.fit(table).scales_
+    assert scales["income"] == "normal"
+    assert "balance" not in scales

@@ -33,7 +33,14 @@ def test_a_pandas_model(messy, tmp_path):
     again = load(tmp_path / "model")
     assert_same(model, again, messy)
     assert again.get_params() == model.get_params()
-    for name in ("loss_curve_", "n_iter_", "likelihoods_", "condition_names_", "device_"):
+    for name in (
+        "loss_curve_",
+        "n_iter_",
+        "likelihoods_",
+        "scales_",
+        "condition_names_",
+        "device_",
+    ):
         assert getattr(again, name) == getattr(model, name)
     assert again.feature_names_in_.tolist() == model.feature_names_in_.tolist()
 
