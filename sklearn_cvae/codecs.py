@@ -27,9 +27,9 @@ SEEN_ONLY, MAX_DECIMALS = -1, 17
 TAIL_MASS = 1e-3
 N_SEGMENTS = 16
 N_QUANTILES, N_FAR = 96, 40
-N_BEYOND, REACH, FARTHEST, NARROWEST = 8, 3.0, 20.0, 1e-4
-THIN = 0.4
-MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS_OF_ROOTS = 0.05, 1.0, 2.0
+# What a natural scale bears, and how far its atoms reach beyond the seen range, in deviations.
+FARTHEST, NARROWEST, MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS = 20.0, 1e-4, 0.05, 1.0, 2.0
+N_BEYOND, REACH, THINNING = 8, 3.0, 0.4
 MAX_LOG = 300.0
 
 
@@ -720,7 +720,7 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
     if continuous and knots[0] >= 0:
         scale = "log" if knots[0] > 0 else "sqrt"
     scores = _scores_on(scale, knots, mass)
-    limit = MAX_SKEWNESS_OF_FEW if not continuous else MAX_SKEWNESS_OF_ROOTS
+    limit = MAX_SKEWNESS_OF_FEW if not continuous else MAX_SKEWNESS
     skewed = abs(scores**3 @ mass) > limit and not (continuous and scale == "linear")
     inner = _between(scores[first[1:-1] - 1], scores[first[1:-1]])
     narrow = (np.diff(inner) <= NARROWEST).any()
@@ -741,7 +741,7 @@ def _thins_out(scores: Array, mass: Array) -> Array:
     """
     inner = np.interp([0.02, 0.1, 0.9, 0.98], np.cumsum(mass) - mass / 2, scores)
     to_end = np.array([inner[0] - scores[0], scores[-1] - inner[3]])
-    return to_end > THIN * np.array([inner[1] - inner[0], inner[3] - inner[2]])
+    return to_end > THINNING * np.array([inner[1] - inner[0], inner[3] - inner[2]])
 
 
 def _below(scores: Array) -> Array:
