@@ -29,7 +29,7 @@ Decoder = Callable[[Codec, Array, int, slice], Array]
 CHUNK = 256
 N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
-SPREADS = tuple(1.1**k for k in range(11))
+SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.4, 0.2
 
 

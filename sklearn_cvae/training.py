@@ -27,8 +27,8 @@ MAX_ROWS_SHOWN, MIN_EPOCHS = 3_000_000, 20
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
 VALIDATION_SEED = 0
-HELD_OUT_SHARE = 0.025
-MAX_HELD_OUT_CELLS = 500
+HELD_OUT_SHARES = 0.025, 0.05
+ENOUGH_HELD_OUT_CELLS, MAX_HELD_OUT_CELLS = 150, 500
 MIN_ROWS_TO_HOLD_OUT_OF = 100
 MAX_LATENTS, MAX_DRAWS_PER_ROW, LATENT_ROWS = 50_000, 3, 512
 
@@ -146,7 +146,9 @@ def held_out_cells(observed: Array, rows: Array, rng: np.random.RandomState) -> 
         some = rows[:MAX_HELD_OUT_CELLS]
         held_out[some] = rng.random_sample((len(some), observed.shape[1])) < 0.3
     elif len(observed) >= MIN_ROWS_TO_HOLD_OUT_OF:
-        share = min(HELD_OUT_SHARE, MAX_HELD_OUT_CELLS / max(observed.sum(), 1))
+        total = max(observed.sum(), 1)
+        share = np.clip(ENOUGH_HELD_OUT_CELLS / total, *HELD_OUT_SHARES)
+        share = min(share, MAX_HELD_OUT_CELLS / total)
         n_cells = rng.binomial(observed.size, share)
         held_out.flat[rng.randint(observed.size, size=n_cells)] = True
     held_out &= observed

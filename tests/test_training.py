@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from conftest import small
 
@@ -87,3 +88,12 @@ def test_small_tables_are_trained_for_fewer_epochs():
         63,
         150,
     ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((200, 5), 50), ((1000, 6), 150), ((20_000, 10), 500), ((50, 5), 0)]
+)
+def test_few_cells_are_held_out_to_calibrate_draws(shape, expected):
+    observed = np.ones(shape, dtype=bool)
+    held_out = held_out_cells(observed, np.arange(0), np.random.RandomState(0))
+    assert held_out.sum() == pytest.approx(expected, rel=0.25)
