@@ -313,9 +313,10 @@ class NumericCodec:
         density = -np.log(np.where(self.widths > 0, self.widths, 1.0))[bin_of]
         outer = (bin_of == 0) | (bin_of == len(self.means) - 1)
         distance = np.maximum(edges[0] - numbers, numbers - edges[-1])
-        scale = max(edges[-1] - edges[0], 1e-12 * abs(edges[0]), 1e-300)
+        scale = max(edges[-1] - edges[0], 1e-12 * abs(edges[0]), 1e-150)
         sides = 2 if len(self.means) == 1 else 1
-        tail = np.log(TAIL_MASS * 2 / np.pi / sides / scale) - np.log1p((distance / scale) ** 2)
+        tail = np.log(TAIL_MASS * 2 / np.pi / sides / scale)
+        tail = tail - 2 * np.log(np.hypot(1, distance / scale))
         inside = np.where(outer, density + np.log1p(-TAIL_MASS), density)
         return np.where(distance > 0, tail, inside)
 
@@ -730,7 +731,7 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
 
 def _scores_on(scale: str, knots: Array, mass: Array) -> Array:
     on_it = SCALES[scale].to_scale(knots)
-    return _standardise(on_it - on_it[0], mass)
+    return _standardise((on_it - on_it[0]) / (on_it[-1] - on_it[0]), mass)
 
 
 def _thins_out(scores: Array, mass: Array) -> Array:

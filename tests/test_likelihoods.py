@@ -23,6 +23,8 @@ COLUMNS = {
     "huge": 1e15 + RNG.normal(size=500),
     "tiny": 1e-12 * RNG.normal(size=500),
     "many": RNG.normal(size=20_000),
+    "enormous": 1e150 * np.random.default_rng(1).normal(size=500),
+    "minute": 1e-150 * np.random.default_rng(1).normal(size=500),
 }
 
 
@@ -269,6 +271,13 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
         else np.trapezoid(continuous, grid)
     )
     assert total == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_column_that_was_always_zero_has_a_density_elsewhere():
+    codec = NumericCodec.fit(np.zeros(20), natural=True)
+    log_volume = codec.log_volume(np.array([0.0, 1.0, 1e10]))
+    assert np.isfinite(log_volume).all()
+    assert (np.diff(log_volume) < 0).all()
 
 
 def test_numbers_beyond_the_seen_range_get_a_falling_density():
