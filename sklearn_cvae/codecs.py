@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -245,7 +246,7 @@ class NumericCodec:
         """Inner edges of the atoms on the scale of scores, of shape (n_atoms - 1,)."""
         return self._all_score_edges[1:-1]
 
-    @property
+    @cached_property
     def _all_score_edges(self) -> Array:
         """Edges of the atoms; a single value's end bin reaches half a gap beyond it."""
         inner, scores = self.first[1:-1], self.scores
@@ -326,15 +327,14 @@ class NumericCodec:
 
     def mean(self, probs: Array) -> Array:
         # Summed row by row: a matrix product would round differently for other numbers of rows.
-        means = self._with_beyond(self.means)
+        means = self._atom_means
         mean = (probs * (means - self.knots[0])).sum(axis=1) + self.knots[0]
         return np.clip(mean, min(means[0], self.knots[0]), max(means[-1], self.knots[-1]))
 
     def std(self, probs: Array) -> Array:
         """Return standard deviations, of values within the atoms too."""
-        centred = self._with_beyond(self.means) - self.knots[0]
-        widths = self.widths
-        if self._reaches:
+        centred, widths = self._atom_means - self.knots[0], self.widths
+        if self.n_atoms > len(self.means):
             widths = np.diff(self._numbers(self._all_score_edges))
             widths[self.bins] = self.widths
         mean = (probs * centred).sum(axis=1)
@@ -381,18 +381,17 @@ class NumericCodec:
         least = 10.0**-self.decimals if self.scale == "log" else -np.inf
         return np.maximum(np.round(numbers, self.decimals), least)
 
+    @cached_property
+    def _atom_means(self) -> Array:
+        return self._with_beyond(self.means)
+
     def _with_beyond(self, of_bins: Array) -> Array:
         """Return a number per bin with the middles of the atoms beyond the seen range."""
-        if not self._reaches:
+        if self.n_atoms == len(self.means):
             return of_bins
         numbers = self._numbers(self.score_centres)
         numbers[self.bins] = of_bins
         return numbers
-
-    @property
-    def _reaches(self) -> bool:
-        """Whether there are atoms beyond the seen range."""
-        return len(self.below) + len(self.above) > 0
 
     def _numbers(self, scores: Array) -> Array:
         """Return the numbers that scores on a natural scale stand for."""
@@ -536,13 +535,13 @@ class GridCodec:
         if self.whole:
             return self._scores(self.middles)
         ends = self._scores(self.edges[1:] if self.zero else self.edges)
-        middles = ends[:-1] / 2 + ends[1:] / 2
+        middles = _middles(ends)
         return np.r_[ends[0] - 1, middles] if self.zero else middles
 
     @property
     def middles(self) -> Array:
         """The number in the middle of each atom, of shape (n_atoms,); one of a count's."""
-        middles = self.edges[:-1] / 2 + self.edges[1:] / 2
+        middles = _middles(self.edges)
         return np.floor(middles) if self.whole else middles
 
     def encode(self, numbers: Array) -> Array:
@@ -668,9 +667,9 @@ class GridCodec:
         """Return the mean and the variance of the numbers in each atom."""
         low, high = self.edges[:-1], self.edges[1:]
         if self.whole:
-            return low / 2 + high / 2, ((high - low) ** 2 - 1) / 12
+            return _middles(self.edges), ((high - low) ** 2 - 1) / 12
         if not self.logged:
-            return low / 2 + high / 2, (high - low) ** 2 / 12
+            return _middles(self.edges), (high - low) ** 2 / 12
         if self.zero:
             low, high = low[1:], high[1:]
         ratio = np.log(high / low)
@@ -686,12 +685,8 @@ class Scale(NamedTuple):
     from_scale: Callable[[Array], Array]
 
 
-def _unchanged(numbers: Array) -> Array:
-    return numbers
-
-
 SCALES = {
-    "linear": Scale(_unchanged, _unchanged),
+    "linear": Scale(np.positive, np.positive),
     "log": Scale(np.log, np.exp),
     "sqrt": Scale(np.sqrt, lambda scores: np.square(np.maximum(scores, 0))),
 }

@@ -27,7 +27,7 @@ def pairs() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model(pairs) -> ConditionalVAE:
-    return small(n_components=8, hidden_layer_sizes=(64, 64), max_iter=40).fit(pairs)
+    return small(n_components=8, hidden_layer_sizes=(64, 64), max_iter=20).fit(pairs)
 
 
 # ---- exactness ----------------------------------------------------------------------------
@@ -37,8 +37,7 @@ def model(pairs) -> ConditionalVAE:
 def test_a_value_is_conditioned_on_as_the_normal_distribution_says(model, n_sweeps):
     drawn = model.sample(3000, {"x": 1.5}, random_state=0, n_sweeps=n_sweeps)
     assert (drawn["x"] == 1.5).all()
-    # So short a training draws the means of edge values towards the middle, by a tenth.
-    assert abs(drawn["y"].mean() - 1.2) < 0.2
+    assert abs(drawn["y"].mean() - 1.2) < 0.12
     assert 0.5 < drawn["y"].std() < 0.75
     # The 319 rows near x = 1.5 have a mean of 0.08, with a standard error of 0.05.
     assert abs(drawn["noise"].mean() - 0.08) < 0.15

@@ -325,7 +325,7 @@ def test_conditioning_on_modelled_columns_is_exact(linear_model, linear):
     for group in "abc":
         assert abs(shares.get(group, 0) - expected.get(group, 0)) < 0.12
     assert abs(drawn["x"].mean() - near["x"].mean()) < 0.15
-    assert 0.85 * near["x"].std() < drawn["x"].std() < 0.5 * linear["x"].std()
+    assert abs(drawn["x"].std() - near["x"].std()) < 0.05
 
 
 def test_the_marginal_of_draws_is_the_marginal_of_the_table(linear_model, linear):
