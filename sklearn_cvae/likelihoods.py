@@ -200,11 +200,12 @@ class Bernoulli(Kind):
 
 
 class Ordinal(Kind):
-    r"""Ordered levels with \(p(x \le l) = \mathrm{sigmoid}(c_l - \eta)\), inputs \(1[x > l]\).
+    r"""Ordered levels with \(p(x \le l) = \mathrm{sigmoid}((c_l - \eta) / \tau)\), inputs \(1[x > l]\).
 
-    The cutpoints \(c_1 < c_2 < \dots\) are learned per column; the network gives one location
-    \(\eta\). Levels are in the order of the dtype's categories, else sorted. Training starts from
-    the levels' frequencies.
+    The cutpoints \(c_1 < c_2 < \dots\) are learned per column; the network gives a location
+    \(\eta\) and the log of a scale \(\tau\), without which a level between two others could not
+    be known for sure. Levels are in the order of the dtype's categories, else sorted. Training
+    starts from the levels' frequencies.
 
     References
     ----------
@@ -228,7 +229,7 @@ class Ordinal(Kind):
     def __init__(self, columns: list[int], codecs: list[LevelCodec]) -> None:
         super().__init__(columns, codecs)
         self.n_inputs = self.n_features = self.n_atoms - 1
-        self.n_params = self.n_columns
+        self.n_params = 2 * self.n_columns
         self._buffer("own", [np.ones(c.n_atoms - 1) for c in codecs], 0.0, self.n_atoms - 1)
         even = [np.arange(1, c.n_atoms) / c.n_atoms for c in codecs]
         cuts = [np.log(p / (1 - p)) for p in even]
@@ -259,9 +260,11 @@ class Ordinal(Kind):
 
     def _log_probs(self, params: Tensor) -> Tensor:
         """Return log(sigmoid(u) - sigmoid(l)), in the form that loses no digits."""
-        low, high = self._bounds()
+        location, log_scale = params.unflatten(1, (self.n_columns, 2)).unbind(-1)
+        sharpness = torch.exp(-log_scale.clamp(-4, 4))[..., None]
+        low, high = ((end - location[..., None]) * sharpness for end in self._bounds())
         width = torch.where(high > low, high - low, 1.0)
-        log_probs = F.logsigmoid(high - params[..., None]) + F.logsigmoid(params[..., None] - low)
+        log_probs = F.logsigmoid(high) + F.logsigmoid(-low)
         log_probs = log_probs + torch.log(-torch.expm1(-width))
         return torch.where(high > low, log_probs, -torch.inf)
 

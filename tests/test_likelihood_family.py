@@ -416,12 +416,13 @@ def test_ordered_levels_start_from_their_frequencies():
     five, three = RNG.choice(5, 20_000, p=[0.01, 0.6, 0.3, 0.08, 0.01]), RNG.integers(0, 3, 20_000)
     values = torch.tensor(np.column_stack([five, three]), dtype=torch.float32)
     kind.start(values, torch.ones_like(values, dtype=torch.bool))
-    probs = kind.probs(torch.zeros(1, 2))[0].detach().numpy()
+    nothing = torch.zeros(1, kind.n_params)
+    probs = kind.probs(nothing)[0].detach().numpy()
     np.testing.assert_allclose(probs[0], np.bincount(five) / 20_000, atol=2e-3)
     np.testing.assert_allclose(probs[1, :3], np.bincount(three) / 20_000, atol=2e-3)
     assert (probs[1, 3:] == 0).all()
     kind.start(values, torch.zeros_like(values, dtype=torch.bool))
-    assert torch.isfinite(kind.probs(torch.zeros(1, 2))).all()
+    assert torch.isfinite(kind.probs(nothing)).all()
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
