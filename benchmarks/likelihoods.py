@@ -1,12 +1,13 @@
-"""Each likelihood against the histogram, on columns of real tables that it suits.
+"""Each likelihood against the default, on columns of real tables that it may suit.
 
     python -m benchmarks.likelihoods --data DIR
     python -m benchmarks.likelihoods --quick
 
-A model with histogram columns and a model that differs in the named columns alone learn from the
-same 3,000 rows. On other rows, the log density of the named cells given all others (nats per cell,
-in the tables' units; a repeated value has a mass in a histogram) stands beside the error of
-imputing a fifth of them (RMSE in deviations of the column, levels: share of wrong ones).
+A model with default columns and a model that differs in the named columns alone learn from the
+same rows, many or few. On other rows, the log density of the named cells given all others (nats
+per cell, in the tables' units; a repeated value has a mass in a histogram) stands beside the error
+of imputing a fifth of them (RMSE in deviations of the column, levels: share of wrong ones).
+ames and physionet2012 are in the folder of --data alone.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from benchmarks.tables import load_table
+from benchmarks.tables import OPENML, load_table
 from sklearn_cvae import ConditionalVAE
 from sklearn_cvae.datasets import load_penguins
 
 RESULTS = Path(__file__).parent / "results"
-HIDE_RATE = 0.2
+HIDE_RATE, N_TEST = 0.2, 1_000
 CLICKS = ["Administrative", "Informational"]
 PAGES = ["ProductRelated"]
 LINKS = ["num_hrefs", "num_self_hrefs", "num_imgs", "num_videos"]
@@ -32,6 +33,13 @@ ROOMS = ["total_rooms", "total_bedrooms", "population", "households"]
 PAID = [f"PAY_AMT{i}" for i in range(1, 7)]
 SPENT = ["Administrative_Duration", "Informational_Duration", "PageValues"]
 SHAPES = ["Perimeter", "MajorAxisLength", "Compactness", "ShapeFactor1"]
+AREAS = ["2nd Flr SF", "Wood Deck SF", "Open Porch SF", "Mas Vnr Area", "BsmtFin SF 1"]
+LOTS = ["Lot Area", "Gr Liv Area", "1st Flr SF"]
+BLOOD = ["HR", "HCT", "Glucose", "Platelets"]
+LENGTHS = ["Length", "Size", "Dist"]
+SPEEDS = ["X13", "X14", "X19", "X20"]
+QUALITY = ["Exter Qual", "Kitchen Qual", "Bsmt Qual", "Heating QC"]
+GRADES = pd.CategoricalDtype(["Po", "Fa", "TA", "Gd", "Ex"], ordered=True)
 LETTER = ["xbar", "ybar", "x2bar", "y2bar"]
 RAYS = ["Asym", "M3Long", "M3Trans"]
 COUNTS = [
@@ -41,22 +49,43 @@ COUNTS = [
     "zero_inflated_negative_binomial",
 ]
 NUMBERS = ["gaussian", "gaussian_fixed", "gaussian_per_row", "student_t", "rank_normal"]
-CASES: list[tuple[str, list[str], list[str]]] = [
-    ("shoppers", CLICKS, COUNTS),
-    ("shoppers", PAGES, ["poisson", "negative_binomial"]),
-    ("shoppers", SPENT, ["zero_inflated_log_normal"]),
-    ("news", LINKS, COUNTS),
-    ("letter", LETTER, ["poisson", "negative_binomial", "gaussian"]),
-    ("california", ROOMS, ["log_normal", "negative_binomial", "gaussian", "rank_normal"]),
-    ("default", PAID, ["zero_inflated_log_normal"]),
-    ("default", ["EDUCATION"], ["ordinal"]),
-    ("bean", SHAPES, [*NUMBERS, "log_normal"]),
-    ("magic", RAYS, ["gaussian", "gaussian_per_row", "student_t", "rank_normal"]),
+
+
+class Case(NamedTuple):
+    """Columns of a table that some likelihoods may suit, and how many rows to learn from."""
+
+    table: str
+    columns: list[str]
+    likelihoods: list[str]
+    n_rows: int = 3_000
+
+
+CASES = [
+    Case("shoppers", CLICKS, COUNTS),
+    Case("shoppers", PAGES, ["poisson", "negative_binomial"]),
+    Case("shoppers", SPENT, ["zero_inflated_log_normal"]),
+    Case("shoppers", CLICKS, COUNTS, 300),
+    Case("shoppers", SPENT, ["zero_inflated_log_normal"], 300),
+    Case("news", LINKS, COUNTS),
+    Case("letter", LETTER, ["poisson", "negative_binomial", "gaussian"]),
+    Case("california", ROOMS, ["log_normal", "negative_binomial", "gaussian", "rank_normal"]),
+    Case("default", PAID, ["zero_inflated_log_normal"]),
+    Case("default", ["EDUCATION"], ["ordinal"]),
+    Case("bean", SHAPES, [*NUMBERS, "log_normal"]),
+    Case("magic", RAYS, ["gaussian", "gaussian_per_row", "student_t", "rank_normal"]),
+    Case("magic", LENGTHS, NUMBERS, 300),
+    Case("gesture", SPEEDS, NUMBERS),
+    Case("physionet2012", BLOOD, NUMBERS),
+    Case("ames", LOTS, ["log_normal", "student_t", "gaussian"], 2_000),
+    Case("ames", AREAS, ["zero_inflated_log_normal"], 2_000),
+    Case("ames", QUALITY, ["ordinal"], 2_000),
+    Case("ames", AREAS, ["zero_inflated_log_normal"], 300),
+    Case("ames", QUALITY, ["ordinal"], 300),
 ]
 MASS = ["body_mass_g"]
-QUICK: list[tuple[str, list[str], list[str]]] = [
-    ("penguins", MASS, ["log_normal", "student_t", "negative_binomial"]),
-    ("penguins", ["island"], ["ordinal"]),
+QUICK = [
+    Case("penguins", MASS, ["log_normal", "student_t", "negative_binomial"], 200),
+    Case("penguins", ["island"], ["ordinal"], 200),
 ]
 
 
@@ -69,13 +98,14 @@ class Split(NamedTuple):
 
 
 def split(name: str, data: Path | None, n_rows: int) -> Split:
-    """Return a table's training rows and a third as many others."""
-    n_test = n_rows // 3
+    """Return a table's training rows and up to N_TEST others; ames' grades are in order."""
     if name == "penguins":
         X = load_penguins().sample(frac=1, random_state=0).reset_index(drop=True)
     else:
-        X = load_table(name, data, n_rows + n_test, 0)
-    train, test = X[:-n_test], X[-n_test:].reset_index(drop=True)
+        X = load_table(name, data, n_rows + N_TEST, 0)
+    if name == "ames":
+        X = X.astype(dict.fromkeys(QUALITY, GRADES))
+    train, test = X[:n_rows], X[n_rows:].reset_index(drop=True)
     hidden = np.random.default_rng(0).random(test.shape) < HIDE_RATE
     return Split(train, test, hidden & test.notna().to_numpy())
 
@@ -132,26 +162,26 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with tables/; else OpenML")
     parser.add_argument("--quick", action="store_true", help="penguins, a few epochs")
-    parser.add_argument("--rows", type=int, default=3000)
     parser.add_argument("--max-iter", type=int, default=60)
     parser.add_argument("--tables", nargs="+", help="only these")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    rows, epochs = (200, 3) if args.quick else (args.rows, args.max_iter)
+    epochs = 3 if args.quick else args.max_iter
     params: dict[str, Any] = {"hidden_layer_sizes": (64, 64), "max_iter": epochs}
-    cases = [c for c in (QUICK if args.quick else CASES) if not args.tables or c[0] in args.tables]
+    known = args.tables or [c.table for c in CASES if args.data or c.table in OPENML]
+    cases = QUICK if args.quick else [case for case in CASES if case.table in known]
     lines = []
-    for table in dict.fromkeys(case[0] for case in cases):
-        parts = split(table, args.data, rows)
+    for table, n_rows in dict.fromkeys((case.table, case.n_rows) for case in cases):
+        parts = split(table, args.data, n_rows)
         usual = ConditionalVAE(random_state=0, **params).fit(parts.train)
-        for columns, names in (case[1:] for case in cases if case[0] == table):
-            made = compare(parts, usual, columns, names)
-            lines += [{"table": table, **line} for line in made]
+        for case in (c for c in cases if (c.table, c.n_rows) == (table, n_rows)):
+            made = compare(parts, usual, case.columns, case.likelihoods)
+            lines += [{"table": table, "rows": len(parts.train), **line} for line in made]
     results = pd.DataFrame(lines)
     args.output.mkdir(parents=True, exist_ok=True)
     about = "\n".join((__doc__ or "").strip().splitlines()[5:])
     command = "`python -m benchmarks.likelihoods --data DIR`"
-    setting = f"{rows:,} training rows, two layers of 64, {epochs} epochs, one seed."
+    setting = f"Two layers of 64, {epochs} epochs, up to {N_TEST:,} other rows, one seed."
     page = results.to_markdown(index=False, floatfmt=".3f")
     text = f"# Likelihoods\n\n{command}\n\n{about}\n\n{setting}\n\n{page}\n"
     (args.output / "likelihoods.md").write_text(text)

@@ -103,7 +103,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         random_state: Any = None,
         *,
         temperature: float = 1.0,
-        n_sweeps: int = 3,
+        n_sweeps: int = inference.N_SWEEPS,
         return_ess: bool = False,
     ) -> Any:
         """Draw new rows, given values, ranges or sets of any columns.
@@ -176,7 +176,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         *,
         batch_size: int = 10_000,
         temperature: float = 1.0,
-        n_sweeps: int = 3,
+        n_sweeps: int = inference.N_SWEEPS,
     ) -> Iterator[Any]:
         """Draw the rows of `sample`, a batch at a time, in memory that does not grow with them.
 

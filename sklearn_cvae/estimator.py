@@ -487,6 +487,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])
             inference.calibrate(net.module_, unseen, target[rows])
+            inference.match_marginals(net.module_, table.codecs, cells, weight, draw_seed(rng))
         net.drop_training_state()
         return net
 

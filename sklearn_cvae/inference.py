@@ -31,6 +31,9 @@ N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.4, 0.2
+N_SWEEPS = 3
+N_MATCHINGS, MIN_MATCHED_ROWS, MAX_MATCHED_ROWS = 2, 1024, 8192
+N_SLOTS, PSEUDO_COUNT = 20, 5.0
 
 
 class _Chunk(NamedTuple):
@@ -175,6 +178,82 @@ def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> 
                 start, share = (x[..., 0].cpu()[chosen].numpy() for x in (below, mass))
                 positions.append(start + within.random(len(share)) * share)
     return np.concatenate(positions) if positions else np.empty(0)
+
+
+def match_marginals(
+    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, weight: Array, seed: int
+) -> None:
+    """Set the model's `tilt`: factors of each atom's probability when rows are drawn.
+
+    A chain of draws drifts from the columns' distributions, most at values that many rows share.
+    Rows are drawn under the training rows' conditions, and each level, and each twentieth of a
+    number's distribution, is made likelier as it is rarer there than in the training table, whose
+    missing cells are drawn too. The next drawn rows, by these factors, correct them.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    codecs : sequence of codec
+    cells : Cells
+        The training rows.
+    weight : ndarray of shape (n,)
+        Their weights.
+    seed : int
+
+    References
+    ----------
+    Deming, Stephan. On a Least Squares Adjustment of a Sampled Frequency Table When the Expected
+    Marginal Totals are Known. Annals of Mathematical Statistics, 1940 (such factors, for tables).
+    """
+    model.tilt.fill_(1.0)
+    n = int(np.clip(len(weight), MIN_MATCHED_ROWS, MAX_MATCHED_ROWS))
+    cumulated = np.cumsum(weight) / weight.sum()
+    rows = np.searchsorted(cumulated, (np.arange(n) + 0.5) / n).clip(max=len(weight) - 1)
+    given, noise = cells.given[rows], RowNoise(seed, np.arange(n, dtype=np.uint64))
+    known = cells.visible | cells.given
+    wanted = _atom_shares(model, cells.values, known * (weight / weight.sum())[:, None])
+    if not known[rows].all():
+        shown = Cells(cells.values[rows], cells.visible[rows], given)
+        drawn = _encoded(codecs, impute_draw(model, codecs, shown, noise))
+        wanted += _atom_shares(model, drawn, ~known[rows] / n)
+    nothing = Cells(cells.values[rows], np.zeros_like(given), given)
+    for repetition in range(1, N_MATCHINGS + 1):
+        again = noise.again(repetition)
+        draws = sample(model, codecs, nothing, {}, again, n_sweeps=N_SWEEPS, temperature=1.0)
+        drawn = np.where(given, nothing.values, _encoded(codecs, draws.numbers))
+        shares = _atom_shares(model, drawn, np.full(given.shape, 1 / n))
+        factors = torch.from_numpy(_factors(model, wanted, shares, PSEUDO_COUNT / n))
+        model.tilt *= factors.to(model.tilt.device)
+
+
+def _encoded(codecs: Sequence[Codec], numbers: Array) -> Array:
+    columns = [c.encode(x) for c, x in zip(codecs, numbers.T, strict=True)]
+    return np.column_stack(columns)
+
+
+def _atom_shares(model: TableCVAE, values: Array, weight: Array) -> Array:
+    """Return the summed weights of each atom's cells, over atoms as `_flat` orders them."""
+    shares = []
+    for kind in model.table_kinds:
+        columns = kind.columns.cpu().numpy()
+        known = torch.from_numpy(np.nan_to_num(values[:, columns])).to(kind.columns.device)
+        for atoms, w in zip(kind.atoms(known).cpu().numpy().T, weight[:, columns].T, strict=True):
+            shares.append(np.bincount(atoms, w, minlength=kind.n_atoms))
+    return np.concatenate(shares)
+
+
+def _factors(model: TableCVAE, wanted: Array, shares: Array, pseudo_share: float) -> Array:
+    """Return each atom's factor: a level's own, or that of its twentieth of a number's cells."""
+    factors, start = [], 0
+    for kind in model.table_kinds:
+        for _ in range(kind.n_columns):
+            part = slice(start, start := start + kind.n_atoms)
+            slot = np.arange(kind.n_atoms)
+            if kind.numeric:
+                slot = (N_SLOTS * (np.cumsum(wanted[part]) - wanted[part] / 2)).astype(int)
+            sums = [np.bincount(slot, s[part]) + pseudo_share for s in (wanted, shares)]
+            factors.append((sums[0] / sums[1])[slot])
+    return np.concatenate(factors).astype(np.float32)
 
 
 def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
@@ -446,17 +525,18 @@ def _drawn_cells(
     probs = model.likelihood(z, chunk.c).probs(temperature)
     kinds = zip(model.table_kinds, probs, strict=True)
     tempered = [p if k.numeric else (p.log() / temperature).softmax(-1) for k, p in kinds]
-    block = _flat(tempered)
+    block = _flat(tempered) * model.tilt
     n = chunk.rows.stop - chunk.rows.start
     numbers = np.empty((n, model.n_columns))
     for j, part in _columns(model, codecs, block[:n].cpu().numpy().astype(np.float64)):
+        part /= part.sum(axis=1, keepdims=True)
         numbers[:, j] = _draw_cells(noise, codecs[j], part, j, chunk.rows)
     return numbers
 
 
 def _whole(model: TableCVAE, codecs: Sequence[Codec], chunk: _Chunk, numbers: Array) -> _Chunk:
     """Return the chunk with the drawn numbers shown wherever nothing was."""
-    drawn = np.column_stack([c.encode(x) for c, x in zip(codecs, numbers.T, strict=True)])
+    drawn = _encoded(codecs, numbers)
     known = _padded(~np.isnan(drawn)).to(chunk.c.device)
     fresh = _padded(np.nan_to_num(drawn)).to(chunk.c.device)
     fixed = chunk.visible | chunk.given

@@ -200,7 +200,7 @@ class Bernoulli(Kind):
 
 
 class Ordinal(Kind):
-    r"""Ordered levels with \(p(x \le l) = \mathrm{sigmoid}((c_l - \eta) / \tau)\), inputs \(1[x > l]\).
+    r"""Ordered levels with \(p(x \le l) = \sigma((c_l - \eta) / \tau)\), inputs \(1[x > l]\).
 
     The cutpoints \(c_1 < c_2 < \dots\) are learned per column; the network gives a location
     \(\eta\) and the log of a scale \(\tau\), without which a level between two others could not

@@ -113,6 +113,7 @@ class TableCVAE(nn.Module):
     feature_owner: Tensor
     mean_params: Tensor
     spread: Tensor
+    tilt: Tensor
 
     def __init__(
         self,
@@ -173,6 +174,9 @@ class TableCVAE(nn.Module):
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         # How much wider than the network says held-out cells lie; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
+        # How much likelier atoms are drawn than the network says; see `inference.match_marginals`.
+        n_atoms = sum(kind.n_columns * kind.n_atoms for kind in self.table_kinds)
+        self.register_buffer("tilt", torch.ones(n_atoms))
 
     def inputs(self, values: Tensor) -> list[Tensor]:
         """Return each kind's (n, m, n_inputs) network inputs of its cells."""

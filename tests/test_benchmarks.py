@@ -27,6 +27,7 @@ from benchmarks import (
     peers,
     quadrants,
     scores,
+    small_digits,
     speed,
     structured,
     synthesis,
@@ -283,7 +284,7 @@ def test_conditions_are_met_and_scored(tmp_path):
 
 def test_likelihoods_are_compared(tmp_path):
     results = likelihoods.main(["--quick", "--output", str(tmp_path)])
-    assert len(results) == sum(len(names) for _, _, names in likelihoods.QUICK)
+    assert len(results) == sum(len(case.likelihoods) for case in likelihoods.QUICK)
     assert np.isfinite(results[["log density", "gain", "error"]].to_numpy()).all()
     assert "student_t" in (tmp_path / "likelihoods.md").read_text()
 
@@ -373,6 +374,14 @@ def test_structured_outputs_are_scored(tmp_path, monkeypatch):
     assert np.isfinite(scored.drop(columns="table").to_numpy()).all()
     assert scored.loc["ridge, full covariance", "log_p"] > scored.loc["ridge", "log_p"]
     assert "penguins" in (tmp_path / "structured.md").read_text()
+
+
+def test_ways_for_a_class_to_enter_are_scored(tmp_path):
+    args = ["--quick", "--conditioning", "concat", "film", "--output", str(tmp_path)]
+    scored = small_digits.main(args)
+    assert np.isfinite(scored.to_numpy()).all()
+    assert ((scored["right"] >= 0) & (scored["right"] <= 1)).all()
+    assert "film" in (tmp_path / "small_digits.md").read_text()
 
 
 def test_outputs_are_made_normal_with_the_right_jacobian():

@@ -1,0 +1,96 @@
+"""Drawn columns are distributed as in the training table, whatever the network has learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import ks_2samp
+
+from sklearn_cvae import ConditionalVAE, load, save
+from sklearn_cvae.metrics import column_shapes
+
+
+def spiked(n: int = 3_000) -> pd.DataFrame:
+    """Two groups; many zeros in one of them, and a level that depends on both."""
+    rng = np.random.default_rng(0)
+    group = rng.choice(["a", "b"], n, p=[0.7, 0.3])
+    amount = np.where((group == "a") & (rng.random(n) < 0.8), 0.0, rng.gamma(2.0, 50.0, n))
+    level = np.where(amount > 60, "high", np.where(rng.random(n) < 0.1, "odd", "low"))
+    return pd.DataFrame({"group": group, "amount": amount, "level": level})
+
+
+def untilted(model: ConditionalVAE) -> pd.DataFrame:
+    """Return rows drawn without what `match_marginals` found."""
+    tilt = model._module.tilt.clone()
+    model._module.tilt.fill_(1.0)
+    drawn = model.sample(6_000, random_state=1)
+    model._module.tilt.copy_(tilt)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def hasty() -> ConditionalVAE:
+    """A model that has hardly learned anything."""
+    return ConditionalVAE(hidden_layer_sizes=(16,), max_iter=4, random_state=0).fit(spiked())
+
+
+def test_drawn_columns_are_distributed_as_the_training_columns(hasty):
+    X, drawn = spiked(), hasty.sample(6_000, random_state=1)
+    before = column_shapes(X, untilted(hasty))
+    after = column_shapes(X, drawn)
+    assert (after > 0.97).all()
+    assert after.mean() > before.mean()
+    zeros = (drawn["amount"] == 0).mean()
+    assert zeros == pytest.approx((X["amount"] == 0).mean(), abs=0.02)
+
+
+def test_draws_under_a_training_tables_conditions_match_it():
+    X = spiked()
+    model = ConditionalVAE(
+        condition_features=["group"], hidden_layer_sizes=(16,), max_iter=4, random_state=0
+    ).fit(X)
+    drawn = model.sample(conditions=X[["group"]], random_state=1)
+    assert (column_shapes(X, drawn) > 0.97).all()
+
+
+def test_weights_count():
+    X = spiked()
+    weight = np.where(X["group"] == "b", 5.0, 0.0)
+    model = ConditionalVAE(hidden_layer_sizes=(16,), max_iter=10, random_state=0)
+    drawn = model.fit(X, sample_weight=weight).sample(4_000, random_state=1)
+    assert (drawn["amount"] == 0).mean() < 0.02
+    assert ks_2samp(drawn["amount"], X.loc[X["group"] == "b", "amount"]).statistic < 0.05
+
+
+def test_what_is_missing_at_random_counts_as_it_would_be():
+    # Where the amount is missing depends on the group: the seen amounts alone have fewer zeros.
+    X = spiked()
+    rng = np.random.default_rng(1)
+    hidden = (X["group"] == "a").to_numpy() & (rng.random(len(X)) < 0.8)
+    holes = X.assign(amount=X["amount"].mask(hidden))
+    model = ConditionalVAE(hidden_layer_sizes=(32,), max_iter=60, random_state=0).fit(holes)
+    zeros = (model.sample(4_000, random_state=1)["amount"] == 0).mean()
+    seen, truth = (holes["amount"] == 0).sum() / (~hidden).sum(), (X["amount"] == 0).mean()
+    assert abs(zeros - truth) < 0.05
+    assert abs(seen - truth) > 0.15
+
+
+def test_empty_and_constant_columns_and_few_rows():
+    X = pd.DataFrame({"empty": [np.nan] * 6, "one": [1.0] * 6, "level": list("aabbb") + [None]})
+    drawn = ConditionalVAE(max_iter=2, random_state=0).fit(X).sample(20, random_state=0)
+    assert drawn["empty"].isna().all()
+    assert (drawn["one"] == 1).all()
+    assert set(drawn["level"]) <= {"a", "b"}
+
+
+def test_the_factors_are_kept(hasty, tmp_path):
+    assert (hasty._module.tilt != 1).any()
+    save(hasty, tmp_path / "model.cvae")
+    again = load(tmp_path / "model.cvae")
+    assert torch.equal(again._module.tilt, hasty._module.tilt)
+    again = ConditionalVAE(hidden_layer_sizes=(16,), max_iter=4, random_state=0, warm_start=True)
+    first = again.fit(spiked())._module.tilt.clone()
+    assert torch.equal(first, hasty._module.tilt)
+    assert torch.isfinite(again.fit(spiked())._module.tilt).all()
