@@ -125,7 +125,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             is multiplied by it, and levels get probabilities p^(1 / temperature).
         n_sweeps : int, default=3
             How often each row is encoded and drawn again, which pulls it towards where real rows
-            lie. 0 draws from the density that `score_samples` returns.
+            lie, and columns towards their distributions in the training table. 0 draws from the
+            density that `score_samples` returns.
         return_ess : bool, default=False
             Whether to return effective sample sizes too.
 

@@ -183,7 +183,7 @@ def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> 
 def match_marginals(
     model: TableCVAE, codecs: Sequence[Codec], cells: Cells, weight: Array, seed: int
 ) -> None:
-    """Set the model's `tilt`: factors of each atom's probability when rows are drawn.
+    """Set the model's `tilt`: factors of each atom's probability when rows are drawn again.
 
     A chain of draws drifts from the columns' distributions, most at values that many rows share.
     Rows are drawn under the training rows' conditions, and each level, and each twentieth of a
@@ -372,7 +372,8 @@ def sample(
 
     Then the row is drawn, encoded whole and drawn again, `n_sweeps` times, while the cells that
     were asked for stay (pseudo-Gibbs sampling). The posterior network knows where the latents of
-    real rows are better than any prior, and pulls a row towards them.
+    real rows are better than any prior, and pulls a row towards them; `model.tilt` keeps the
+    columns' distributions.
 
     Parameters
     ----------
@@ -399,12 +400,12 @@ def sample(
         for chunk in _chunks(model, cells):
             z, chunk, effective = _first_latents(model, chunk, chosen, noise, temperature)
             n = chunk.rows.stop - chunk.rows.start
-            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature)
+            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature, 1.0)
             for sweep in range(1, n_sweeps + 1):
                 again = noise.again(sweep)
                 u = _padded(again.latent(chunk.rows, model.n_components)).to(z.device)
                 z = _whole(model, codecs, chunk, numbers).posterior.draw(_normal(u))
-                numbers = _drawn_cells(model, codecs, chunk, z, again, temperature)
+                numbers = _drawn_cells(model, codecs, chunk, z, again, temperature, model.tilt)
             for column in chosen:
                 numbers[:, column.position] = column.numbers_in(chunk)
             draws.numbers[chunk.rows], draws.effective[chunk.rows] = numbers, effective[:n]
@@ -520,12 +521,13 @@ def _drawn_cells(
     z: Tensor,
     noise: RowNoise,
     temperature: float,
+    tilt: Tensor | float,
 ) -> Array:
     """Draw the numbers of a chunk's rows at one latent vector each, of shape (n_rows, d)."""
     probs = model.likelihood(z, chunk.c).probs(temperature)
     kinds = zip(model.table_kinds, probs, strict=True)
     tempered = [p if k.numeric else (p.log() / temperature).softmax(-1) for k, p in kinds]
-    block = _flat(tempered) * model.tilt
+    block = _flat(tempered) * tilt
     n = chunk.rows.stop - chunk.rows.start
     numbers = np.empty((n, model.n_columns))
     for j, part in _columns(model, codecs, block[:n].cpu().numpy().astype(np.float64)):

@@ -174,7 +174,7 @@ class TableCVAE(nn.Module):
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         # How much wider than the network says held-out cells lie; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
-        # How much likelier atoms are drawn than the network says; see `inference.match_marginals`.
+        # Factors of atoms' probabilities in a draw's sweeps; see `inference.match_marginals`.
         n_atoms = sum(kind.n_columns * kind.n_atoms for kind in self.table_kinds)
         self.register_buffer("tilt", torch.ones(n_atoms))
 

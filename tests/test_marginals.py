@@ -78,7 +78,7 @@ def test_what_is_missing_at_random_counts_as_it_would_be():
 
 
 def test_empty_and_constant_columns_and_few_rows():
-    X = pd.DataFrame({"empty": [np.nan] * 6, "one": [1.0] * 6, "level": list("aabbb") + [None]})
+    X = pd.DataFrame({"empty": [np.nan] * 6, "one": [1.0] * 6, "level": [*"aabbb", None]})
     drawn = ConditionalVAE(max_iter=2, random_state=0).fit(X).sample(20, random_state=0)
     assert drawn["empty"].isna().all()
     assert (drawn["one"] == 1).all()
