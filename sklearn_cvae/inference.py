@@ -211,17 +211,18 @@ def match_marginals(
     rows = np.searchsorted(cumulated, (np.arange(n) + 0.5) / n).clip(max=len(weight) - 1)
     given, noise = cells.given[rows], RowNoise(seed, np.arange(n, dtype=np.uint64))
     known = cells.visible | cells.given
-    wanted = _atom_shares(model, cells.values, known * (weight / weight.sum())[:, None])
+    wanted = _atom_shares(model, cells.values, known, weight / weight.sum())
+    even = np.full(n, 1 / n)
     if not known[rows].all():
         shown = Cells(cells.values[rows], cells.visible[rows], given)
         drawn = _encoded(codecs, impute_draw(model, codecs, shown, noise))
-        wanted += _atom_shares(model, drawn, ~known[rows] / n)
+        wanted += _atom_shares(model, drawn, ~known[rows], even)
     nothing = Cells(cells.values[rows], np.zeros_like(given), given)
     for repetition in range(1, N_MATCHINGS + 1):
         again = noise.again(repetition)
         draws = sample(model, codecs, nothing, {}, again, n_sweeps=N_SWEEPS, temperature=1.0)
         drawn = np.where(given, nothing.values, _encoded(codecs, draws.numbers))
-        shares = _atom_shares(model, drawn, np.full(given.shape, 1 / n))
+        shares = _atom_shares(model, drawn, np.ones_like(given), even)
         factors = torch.from_numpy(_factors(model, wanted, shares, PSEUDO_COUNT / n))
         model.tilt *= factors.to(model.tilt.device)
 
@@ -231,15 +232,21 @@ def _encoded(codecs: Sequence[Codec], numbers: Array) -> Array:
     return np.column_stack(columns)
 
 
-def _atom_shares(model: TableCVAE, values: Array, weight: Array) -> Array:
-    """Return the summed weights of each atom's cells, over atoms as `_flat` orders them."""
-    shares = []
-    for kind in model.table_kinds:
-        columns = kind.columns.cpu().numpy()
-        known = torch.from_numpy(np.nan_to_num(values[:, columns])).to(kind.columns.device)
-        for atoms, w in zip(kind.atoms(known).cpu().numpy().T, weight[:, columns].T, strict=True):
-            shares.append(np.bincount(atoms, w, minlength=kind.n_atoms))
-    return np.concatenate(shares)
+def _atom_shares(model: TableCVAE, values: Array, counted: Array, weight: Array) -> Array:
+    """Return the summed weights of each atom's counted cells, in the order of `_flat`."""
+    shares = np.zeros(len(model.tilt))
+    for start in range(0, len(values), MAX_MATCHED_ROWS):
+        rows, position = slice(start, start + MAX_MATCHED_ROWS), 0
+        for kind in model.table_kinds:
+            columns = kind.columns.cpu().numpy()
+            cells = torch.from_numpy(np.nan_to_num(values[rows][:, columns]))
+            atoms = kind.atoms(cells.to(kind.columns.device)).cpu().numpy()
+            for j, of_column in zip(columns, atoms.T, strict=True):
+                part = slice(position, position := position + kind.n_atoms)
+                shares[part] += np.bincount(
+                    of_column, weight[rows] * counted[rows, j], minlength=kind.n_atoms
+                )
+    return shares
 
 
 def _factors(model: TableCVAE, wanted: Array, shares: Array, pseudo_share: float) -> Array:
