@@ -6,7 +6,7 @@ Five tables of 1,500 rows each; stratified 5-fold cross-validation of logistic r
 
 - ConditionalVAE, 8 latents: `ConditionalVAE(n_components=8, objective=ELBO(beta=0.1),
   prior="vamp", max_iter=20).transform`; see below for these settings;
-- the same with other choices: the default mixture prior, a KL weight of 1, and this with free bits;
+- the same with a KL weight of 1, without and with free bits of 1 a latent;
 - PCA and Nystroem (RBF), 8 components each, on raw columns;
 - Nystroem with 100 components, and the raw columns themselves: numbers standardised, categories
   one-hot, so more features than 8.
@@ -28,7 +28,8 @@ on shoppers, 0.871, 0.870 and 0.868 on adult. A weight of 0.1 lets the latents s
 that are usually zero. Later, on natural scales, by the same: the VampPrior 0.847 and 0.873 with a
 weight of 0.1, the mixture 0.841 and 0.868, the standard normal 0.841 and 0.868; with a weight of 1
 the mixture 0.802 and 0.870, four cycles 0.819 and 0.871, free bits of 0.2, 0.5 and 1 a latent
-0.802, 0.805, 0.846 and 0.870, 0.870, 0.866, IWAE 0.780 and 0.871.
+0.802, 0.805, 0.846 and 0.870, 0.870, 0.866, IWAE 0.780 and 0.871. With the mixture and a weight of
+0.1 the means of the tables below were 0.846, 0.859, 0.834 and 0.827.
 """
 
 from __future__ import annotations
@@ -103,7 +104,6 @@ def representations(seed: int, **ours: Any) -> dict[str, Any]:
     large = Nystroem(n_components=N_LARGE, random_state=seed)
     choices = {
         OURS: {"objective": OBJECTIVE, "prior": "vamp"},
-        f"{OURS}, mixture": {"objective": OBJECTIVE},
         f"{OURS}, KL weight 1": {"prior": "vamp"},
         f"{OURS}, free bits": {"objective": ELBO(free_bits=1.0), "prior": "vamp"},
     }
