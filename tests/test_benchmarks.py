@@ -377,7 +377,7 @@ def test_structured_outputs_are_scored(tmp_path, monkeypatch):
 
 
 def test_ways_for_a_class_to_enter_are_scored(tmp_path):
-    args = ["--quick", "--choices", "concat", "film", "--output", str(tmp_path)]
+    args = ["--quick", "--conditioning", "concat", "film", "--output", str(tmp_path)]
     scored = small_digits.main(args)
     assert np.isfinite(scored.to_numpy()).all()
     assert ((scored["right"] >= 0) & (scored["right"] <= 1)).all()
