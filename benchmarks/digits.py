@@ -7,10 +7,9 @@ each prior on the same training digits, binarised anew several times, and scored
 importance sampling, in nats per digit. The published figures are those of the IWAE paper for one
 stochastic layer.
 
-By class: a model with the label as a condition, at every layer, draws digits of each class, as they
-are first drawn (`n_sweeps=0`) and at the temperatures of `TEMPERATURES`: 1 draws from the density
-that is learned. How the label enters was chosen on smaller digits (`benchmarks.small_digits`);
-network, epochs and temperatures were chosen with a judge of another size and seed. An independent
+By class: a model with the label as a condition draws digits of each class, as they are first drawn
+(`n_sweeps=0`) and at the temperatures of `TEMPERATURES`: 1 draws from the density that is learned.
+Network, epochs and temperatures were chosen with a judge of another size and seed. An independent
 classifier, trained on real binary digits, says how many it takes for what was asked. Diversity is
 the mean share of differing pixels over pairs of a class, drawn over real: 1 is as diverse as real
 digits, below 1 less so. Copies are drawn digits nearer to a training digit than 5 % of the test
@@ -97,7 +96,6 @@ def by_class(train: Images, test: Images, size: Size) -> dict[str, float]:
     model = ConditionalVAE(
         **SETTINGS,
         condition_on_target=True,
-        conditioning="concat_all",
         objective=ELBO(hide=False),
         max_iter=size.class_epochs,
     )
