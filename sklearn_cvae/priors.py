@@ -303,13 +303,14 @@ def _moments(
 
 def _distant_rows(z: Tensor, weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Choose k rows, each with a chance in proportion to its squared distance from those before."""
-    chosen = [torch.multinomial(weight.cpu(), 1, generator=generator).to(z.device)]
-    distance = torch.full_like(weight, torch.inf)
-    for _ in range(k - 1):
-        distance = torch.minimum(distance, (z - z[chosen[-1]]).square().sum(dim=1))
+    # One tensor: small ones kept between large temporaries would keep the heap from using it again.
+    chosen = torch.empty(k, dtype=torch.long, device=z.device)
+    odds, distance = weight.cpu(), torch.full_like(weight, torch.inf)
+    for i in range(k):
+        chosen[i] = torch.multinomial(odds, 1, generator=generator)[0]
+        distance = torch.minimum(distance, (z - z[chosen[i]]).square().sum(dim=1))
         odds = (distance * weight).clamp(min=1e-12).cpu()
-        chosen.append(torch.multinomial(odds, 1, generator=generator).to(z.device))
-    return z[torch.cat(chosen)]
+    return z[chosen]
 
 
 class VampPriorNet(Prior):
