@@ -51,7 +51,7 @@ def digits(seed: int, n_train: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     found = load_digits(as_frame=True)
     table = found.data.assign(**{TARGET: found.target.astype(str)})
     table = table.sample(frac=1, random_state=seed).reset_index(drop=True)
-    return table[:n_train], table[N_TRAIN:].reset_index(drop=True)
+    return table[:n_train], table[N_TRAIN : N_TRAIN + n_train].reset_index(drop=True)
 
 
 def score(backbone: str, conditioning: str, seed: int, n_train: int, max_iter: int) -> Score:
@@ -87,10 +87,10 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES), choices=BACKBONES)
     parser.add_argument("--conditioning", nargs="+", default=CONDITIONING, choices=CONDITIONING)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--quick", action="store_true", help="150 digits, 10 epochs, one seed")
+    parser.add_argument("--quick", action="store_true", help="100 digits, 10 epochs, one seed")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    n_train, max_iter = (150, 10) if args.quick else (N_TRAIN, MAX_ITER)
+    n_train, max_iter = (100, 10) if args.quick else (N_TRAIN, MAX_ITER)
     scores = []
     for backbone, conditioning in product(args.backbones, args.conditioning):
         for seed in args.seeds[:1] if args.quick else args.seeds:

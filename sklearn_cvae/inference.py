@@ -185,10 +185,10 @@ def match_marginals(
 ) -> None:
     """Set the model's `tilt`: factors of each atom's probability when rows are drawn again.
 
-    A chain of draws drifts from the columns' distributions.
-    Rows are drawn under the training rows' conditions, and each level, and each twentieth of a
-    number's distribution, is made likelier as it is rarer there than in the training table, whose
-    missing cells are drawn too. The next drawn rows, by these factors, correct them.
+    A chain of draws drifts from the columns' distributions. Rows are drawn under the training
+    rows' conditions, and each level, and each twentieth of a number's distribution, is made
+    likelier as it is rarer there than in the training table, whose missing cells are drawn too.
+    The next drawn rows, by these factors, correct them.
 
     Parameters
     ----------
