@@ -8,7 +8,7 @@ others: log p (nats of the median digit given its class, higher is better; a gre
 never seen at its place costs hundreds, so means say nothing), the error of imputing 30 % of the
 pixels (RMSE in grey values), how many drawn digits an independent classifier (SVC, trained on the
 real training digits) takes for what was asked, and how hard drawn digits are to tell from real
-ones (C2ST by gradient boosting, 1 is impossible). Means over two seeds, each with its own split.
+ones (C2ST by gradient boosting, 1 is impossible). Means over four seeds, each with its own split.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES), choices=BACKBONES)
     parser.add_argument("--conditioning", nargs="+", default=CONDITIONING, choices=CONDITIONING)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4])
     parser.add_argument("--quick", action="store_true", help="100 digits, 10 epochs, one seed")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)

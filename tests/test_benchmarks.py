@@ -380,7 +380,7 @@ def test_ways_for_a_class_to_enter_are_scored(tmp_path):
     args = ["--quick", "--conditioning", "concat", "film", "--output", str(tmp_path)]
     scored = small_digits.main(args)
     assert np.isfinite(scored.to_numpy()).all()
-    assert ((scored["right"] >= 0) & (scored["right"] <= 1)).all()
+    assert (scored["right"] > 0.2).all()  # chance is 0.1
     assert "film" in (tmp_path / "small_digits.md").read_text()
 
 
