@@ -25,6 +25,7 @@ from benchmarks import (
     many_levels,
     members,
     peers,
+    priors,
     quadrants,
     scores,
     small_digits,
@@ -287,6 +288,26 @@ def test_likelihoods_are_compared(tmp_path):
     assert len(results) == sum(len(case.likelihoods) for case in likelihoods.QUICK)
     assert np.isfinite(results[["log density", "gain", "error"]].to_numpy()).all()
     assert "student_t" in (tmp_path / "likelihoods.md").read_text()
+
+
+def test_grades_are_in_order_and_unseen_levels_missing(monkeypatch):
+    levels = ["HS-grad", "Masters", "Doctorate"]
+    table = pd.DataFrame({"education": levels, "education.num": [9.0, 14.0, 16.0]})
+    monkeypatch.setattr(likelihoods, "load_table", lambda *args: table)
+    parts = likelihoods.split("adult", None, 2, 0)
+    assert list(parts.train) == ["education"]
+    assert parts.train["education"].cat.ordered
+    assert parts.train["education"].max() == "Masters"
+    assert parts.test["education"].isna().all()
+
+
+def test_priors_are_compared(tmp_path):
+    chosen = ["standard_normal", "mixture"]
+    found = priors.main(["--quick", "--priors", *chosen, "--output", str(tmp_path)])
+    assert list(found["prior"]) == chosen
+    assert np.isfinite(found[["log_p", "rmse", "c2st"]].to_numpy()).all()
+    assert found["log_p"].nunique() == 2
+    assert "standard_normal" in (tmp_path / "priors.md").read_text()
 
 
 def test_members_are_compared(tmp_path):
