@@ -4,7 +4,8 @@
 
 Year, month and day are one condition, of 1,000 levels with eight hours each to learn from; up to
 three other hours of these days are test rows. The weather of a day is modelled given the day alone.
-Concatenated, the levels are as many inputs as there are days; embedded, a learned vector each.
+Concatenated, the levels are as many inputs as there are days; embedded, a learned vector each; by
+FiLM, each day scales and shifts every hidden layer; attended to, a token each.
 
 On the test rows: log p (nats per row, higher is better), error of imputing half of the cells (RMSE
 in deviations, share of right levels), and how hard rows drawn for the test rows' days are to tell
@@ -66,7 +67,9 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     """Fit, score, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with tables/; else OpenML")
-    parser.add_argument("--conditioning", nargs="+", default=["concat", "embedding"])
+    parser.add_argument(
+        "--conditioning", nargs="+", default=["concat", "embedding", "film", "attention"]
+    )
     parser.add_argument("--days", type=int, default=1_000)
     parser.add_argument("--max-iter", type=int, default=SETTINGS["max_iter"])
     parser.add_argument("--output", type=Path, default=RESULTS)

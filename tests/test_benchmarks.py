@@ -326,7 +326,7 @@ def test_ways_to_condition_on_many_levels_are_compared(tmp_path, monkeypatch):
     monkeypatch.setattr(many_levels, "load_table", lambda *_: rows)
     args = ["--days", "20", "--max-iter", "2", "--output", str(tmp_path)]
     scored = many_levels.main(args)
-    assert scored["conditioning"].tolist() == ["concat", "embedding"]
+    assert scored["conditioning"].tolist() == ["concat", "embedding", "film", "attention"]
     assert np.isfinite(scored[["log_p", "rmse", "c2st"]].to_numpy()).all()
     assert "embedding" in (tmp_path / "many_levels.md").read_text()
     train, test = many_levels.days(rows, 20)
