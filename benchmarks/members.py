@@ -6,8 +6,7 @@ The same network with one choice changed learns from the same rows. On other row
 row, given the conditions; higher is better), error of imputing 30 % of the cells (RMSE in
 deviations, and share of right levels), and how hard rows drawn under the test rows' conditions are
 to tell from these (C2ST by gradient boosting, 1 is impossible). One seed: differences below about
-0.1 nats, 0.01 in RMSE and 0.05 in C2ST say nothing. The flow is in `benchmarks.priors`. The seconds
-were taken beside another run.
+0.1 nats, 0.01 in RMSE and 0.05 in C2ST say nothing. The flow is in `benchmarks.priors`.
 """
 
 from __future__ import annotations
