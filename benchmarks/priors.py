@@ -60,9 +60,8 @@ def split(case: Case, data: Path | None, seed: int) -> tuple[pd.DataFrame, pd.Da
     return train, test.reset_index(drop=True)
 
 
-def score(case: Case, prior: str, data: Path | None, seed: int) -> Answers:
+def score(case: Case, prior: str, train: pd.DataFrame, test: pd.DataFrame, seed: int) -> Answers:
     """Fit one prior, and ask it everything."""
-    train, test = split(case, data, seed)
     params = SETTINGS | case.params | {"random_state": seed, "prior": prior}
     model = ConditionalVAE(condition_features=case.conditions or None, **params).fit(train)
     return ask(model, test, case.conditions, 0.3)
@@ -78,13 +77,12 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     args = parser.parse_args(arguments)
     found = []
     for case in QUICK if args.quick else CASES:
-        for prior in args.priors:
-            for seed in range(1 if args.quick else N_SEEDS):
-                answers = score(case, prior, args.data, seed)
-                found.append(
-                    {"case": case.title, "table": case.table, "prior": prior, "seed": seed}
-                    | answers._asdict()
-                )
+        for seed in range(1 if args.quick else N_SEEDS):
+            train, test = split(case, args.data, seed)
+            for prior in args.priors:
+                answers = score(case, prior, train, test, seed)
+                key = {"case": case.title, "table": case.table, "prior": prior, "seed": seed}
+                found.append(key | answers._asdict())
                 print(*found[-1].values(), flush=True)
     scores = pd.DataFrame(found)
     args.output.mkdir(parents=True, exist_ok=True)
