@@ -6,7 +6,8 @@ Five tables of 1,500 rows each; stratified 5-fold cross-validation of logistic r
 
 - ConditionalVAE, 8 latents: `ConditionalVAE(n_components=8, objective=ELBO(beta=0.1),
   max_iter=20).transform`; see below for both settings;
-- the same with `ELBO(free_bits=2)`, and with the default `ELBO()`, a KL weight of 1;
+- the same with `ELBO(free_bits=2)`, with the default `ELBO()`, a KL weight of 1, and with
+  `ELBO(warm_up=1)`, whose weight rises to 1 over all of the training instead of a fifth;
 - PCA and Nystroem (RBF), 8 components each, on raw columns;
 - Nystroem with 100 components, and the raw columns themselves: numbers standardised, categories
   one-hot, so more features than 8.
@@ -27,7 +28,9 @@ epochs. The KL's weight was chosen by 3-fold cross-validation on adult and shopp
 on shoppers, 0.871, 0.870 and 0.868 on adult. A weight of 0.1 lets the latents say more of columns
 that are usually zero. Free bits do so, too: on shoppers under seeds 100 and 101 a weight of 1 had
 0.802 and 0.806, free bits of 0.5, 1 and 2 had 0.805 and 0.810, 0.846 and 0.815, 0.836 and 0.825,
-four cycles 0.819 and 0.800.
+four cycles 0.819 and 0.800. No warm-up, the usual one and the long one had 0.779, 0.776 and 0.854
+on 5,000 rows of shoppers under seed 22, 0.881, 0.883 and 0.885 on adult, 0.863, 0.862 and 0.857 on
+magic (3 folds).
 """
 
 from __future__ import annotations
@@ -61,6 +64,7 @@ OBJECTIVES = {
     OURS: ELBO(beta=0.1),
     "the same, free bits": ELBO(free_bits=2.0),
     "the same, KL weight 1": ELBO(),
+    "the same, long warm-up": ELBO(warm_up=1.0),
 }
 SCORES = ["accuracy", "auc"]
 

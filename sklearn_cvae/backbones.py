@@ -536,9 +536,9 @@ class Custom(Backbone):
     encoder_factory : callable
         Called as `encoder_factory(n_columns, width, n_condition, n_out)`, it returns a module whose
         `forward(cells, c)` takes cells of shape (n, n_columns, width) in the table's column order
-        and conditions (n, n_condition), and returns (n, n_out). A cell is its value on the scale
-        of normal scores, or one number per level, zero where hidden; its last entry is 1 if it is
-        shown, else 0.
+        and conditions (n, n_condition), and returns (n, n_out). A cell is its value,
+        standardised on its column's scale (`scales_`), or one number per level, zero where hidden;
+        its last entry is 1 if it is shown, else 0.
     decoder_factory : callable
         Called as `decoder_factory(n_latents, n_condition, n_columns, n_outputs)`, it returns a
         module whose `forward(z, c)` takes (n, n_latents) and (n, n_condition) and returns
