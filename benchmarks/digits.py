@@ -1,19 +1,20 @@
 """Binary digits: their density under different priors, and drawing them by class.
 
-    python -m benchmarks.digits --data DIR [--parts standard_normal mixture vamp classes]
+    python -m benchmarks.digits --data DIR [--parts standard_normal vamp convolutions]
 
 Pixels are on with the probability of their intensity. Density: the same network is trained with
 each prior on the same training digits, binarised anew several times, and scored on test digits by
 importance sampling, in nats per digit. The published figures are those of the IWAE paper for one
 stochastic layer.
 
-By class: a model with the label as a condition draws digits of each class, as `sample(conditions=
-{"target": k})` does by default, and otherwise (`DRAWS`); `n_sweeps=0` leaves digits as they are
-first drawn. Network, epochs and temperature were chosen with judges and seeds of their own. An
-independent classifier (`benchmarks.judge`), trained on real binary digits, says how many it takes
-for what was asked. Diversity is the mean share of differing pixels over pairs of a class, drawn
-over real: 1 is as diverse as real digits, below 1 less so. Copies are drawn digits nearer to a
-training digit than 5 % of the test digits are.
+By class: perceptrons or convolutions learn with the label as a condition that is always known
+(`condition_dropout=0`), and draw digits of each class, as `sample(conditions={"target": k})` does
+by default, and otherwise (`DRAWS`); `n_sweeps=0` leaves digits as they are first drawn. Networks,
+epochs and temperature were chosen with judges and seeds of their own. An independent classifier
+(`benchmarks.judge`), trained on real binary digits, says how many it takes for what was asked.
+Diversity is the mean share of differing pixels over pairs of a class, drawn over real: 1 is as
+diverse as real digits, below 1 less so. Copies are drawn digits nearer to a training digit than 5 %
+of the test digits are.
 
 References
 ----------
@@ -36,12 +37,14 @@ from sklearn.metrics import pairwise_distances
 from benchmarks.images import Images, load_images
 from benchmarks.judge import share_right, train_judge
 from sklearn_cvae import ConditionalVAE
+from sklearn_cvae.backbones import Convolutional
 from sklearn_cvae.objectives import ELBO
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = {"VAE, 1 layer (IWAE paper)": 86.76, "IWAE-50, 1 layer (IWAE paper)": 84.78}
 PRIORS = ("standard_normal", "mixture", "vamp")
-PARTS = (*PRIORS, "classes")
+BY_CLASS = ("perceptrons", "convolutions")
+PARTS = (*PRIORS, *BY_CLASS)
 DRAWS: dict[str, dict[str, Any]] = {
     "default": {},
     "n_sweeps=0": {"n_sweeps": 0},
@@ -73,7 +76,7 @@ class Size(NamedTuple):
     n_each: int
 
 
-FULL, QUICK = Size(3, 25, 2, 15, 10_000, 500, 200), Size(1, 3, 1, 2, 30, 4, 5)
+FULL, QUICK = Size(3, 25, 2, 12, 10_000, 500, 200), Size(1, 3, 1, 2, 30, 4, 5)
 
 
 def density(prior: str, train: Images, test: Images, size: Size) -> dict[str, float]:
@@ -92,14 +95,17 @@ def density(prior: str, train: Images, test: Images, size: Size) -> dict[str, fl
     return {"nll": -model.score(held_out), "seconds": seconds}
 
 
-def by_class(train: Images, test: Images, size: Size) -> dict[str, float]:
+def by_class(network: str, train: Images, test: Images, size: Size) -> dict[str, float]:
     """Draw digits of each class, and compare them with real ones."""
+    convolutional = Convolutional(train.shape, n_channels=(16, 32), hidden_width=512)
     X, real = train.binarised(0, size.class_copies), test.binarised(1)
     labels, n = np.tile(train.labels, size.class_copies), len(train.labels)
     start = time.perf_counter()
     model = ConditionalVAE(
         **SETTINGS,
+        backbone="mlp" if network == "perceptrons" else convolutional,
         condition_on_target=True,
+        condition_dropout=0.0,
         objective=ELBO(hide=False),
         max_iter=size.class_epochs,
     )
@@ -145,26 +151,21 @@ def report(scores: pd.Series) -> str:
     lines = ["# Binary digits", ""]
     lines += ["`python -m benchmarks.digits --data DIR`; its docstring says how.", ""]
     lines += ["| prior | NLL, nats per digit | fit, s |", "|---|---:|---:|"]
-    of_priors = scores[scores.index.get_level_values("part") != "classes"]
-    for prior, found in of_priors.groupby(level=0, sort=False):
+    classes = scores.index.get_level_values("part").isin(BY_CLASS)
+    for prior, found in scores[~classes].groupby(level=0, sort=False):
         nll, seconds = found.droplevel(0)[["nll", "seconds"]]
         lines.append(f"| {prior} | {nll:.2f} | {seconds:.0f} |")
     lines += [f"| {name} | {nll:.2f} | days |" for name, nll in PUBLISHED.items()]
-    if "classes" in scores:
-        of_classes = scores["classes"]
-        lines += [
-            "",
-            "| drawn by class | " + " | ".join(DRAWS) + " |",
-        ]
+    for network, found in scores[classes].groupby(level=0, sort=False):
+        lines += ["", f"| {network}, drawn by class | " + " | ".join(DRAWS) + " |"]
         lines += ["|---|" + "---:|" * len(DRAWS)]
+        of_network = found.droplevel(0)
         for name, text in DRAWN.items():
-            cells = [f"{of_classes[f'{name}, {how}']:.3f}" for how in DRAWS]
+            cells = [f"{of_network[f'{name}, {how}']:.3f}" for how in DRAWS]
             lines += [f"| {text} | {' | '.join(cells)} |"]
-        right, seconds = of_classes["right_of_real"], of_classes["seconds"]
-        lines += [
-            "",
-            f"The judge is right on {right:.3f} of real test digits; fit in {seconds:.0f} s.",
-        ]
+        right, seconds = of_network[["right_of_real", "seconds"]]
+        about = f"The judge is right on {right:.3f} of real test digits; fit in {seconds:.0f} s."
+        lines += ["", about]
     return "\n".join([*lines, ""])
 
 
@@ -182,7 +183,7 @@ def main(arguments: list[str] | None = None) -> None:
     size = size._replace(epochs=options.epochs or size.epochs)
     path = options.output / "digits.csv"
     for part in options.parts:
-        job = by_class if part == "classes" else partial(density, part)
+        job = partial(by_class if part in BY_CLASS else density, part)
         title = part if options.epochs is None else f"{part}, {options.epochs} epochs"
         found = {(title, name): value for name, value in job(train, test, size).items()}
         print(found, flush=True)

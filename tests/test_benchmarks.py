@@ -334,15 +334,16 @@ def test_ways_to_condition_on_many_levels_are_compared(tmp_path, monkeypatch):
     assert set(test["date"]) <= set(train["date"])
 
 
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
 def test_digits_are_scored_part_by_part(tmp_path, monkeypatch):
     monkeypatch.setitem(digits.SETTINGS, "hidden_layer_sizes", (16,))
     args = ["--quick", "--output", str(tmp_path), "--parts"]
-    digits.main([*args, "classes"])
+    digits.main([*args, "convolutions"])
     assert "86.76" in (tmp_path / "digits.md").read_text()
     digits.main([*args, "mixture"])
     scored = pd.read_csv(tmp_path / "digits.csv", index_col=[0, 1])["value"]
-    assert 0 <= scored["classes", "right, default"] <= 1
-    assert scored["classes", "right_of_real"] > 0.6
+    assert 0 <= scored["convolutions", "right, default"] <= 1
+    assert scored["convolutions", "right_of_real"] > 0.6
     # 64 coins have 44.4 nats.
     assert 10 < scored["mixture", "nll"] < 44
 
