@@ -184,7 +184,8 @@ def main(arguments: list[str] | None = None) -> None:
     path = options.output / "digits.csv"
     for part in options.parts:
         job = partial(by_class if part in BY_CLASS else density, part)
-        title = part if options.epochs is None else f"{part}, {options.epochs} epochs"
+        as_usual = options.epochs is None or part in BY_CLASS
+        title = part if as_usual else f"{part}, {options.epochs} epochs"
         found = {(title, name): value for name, value in job(train, test, size).items()}
         print(found, flush=True)
         kept = pd.read_csv(path, index_col=[0, 1])["value"].to_dict() if path.exists() else {}

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from benchmarks.images import Images
+from sklearn_cvae.networks import global_seed_kept
 
-BATCH_SIZE, RATE = 128, 4e-3
+N_COPIES, BATCH_SIZE, RATE = 6, 128, 4e-3
 
 
 class Judge(nn.Module):
@@ -56,10 +57,10 @@ class Judge(nn.Module):
         return self.layers(images.float())
 
 
-def train_judge(train: Images, seed: int, n_copies: int = 6) -> NeuralNetClassifier:
-    """Return a judge that saw each training image `n_copies` times, each binarised anew."""
-    images = train.binarised(seed, n_copies)
-    labels = np.tile(train.labels, n_copies)
+def train_judge(train: Images, seed: int) -> NeuralNetClassifier:
+    """Return a judge that saw each training image `N_COPIES` times, each binarised anew."""
+    images = train.binarised(seed, N_COPIES)
+    labels = np.tile(train.labels, N_COPIES)
     n_steps = math.ceil(len(images) / BATCH_SIZE)
     cycle = LRScheduler(OneCycleLR, step_every="batch", max_lr=RATE, total_steps=n_steps + 1)
     net = NeuralNetClassifier(
@@ -75,8 +76,7 @@ def train_judge(train: Images, seed: int, n_copies: int = 6) -> NeuralNetClassif
         callbacks__print_log=None,
         iterator_train__shuffle=True,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with global_seed_kept(seed):
         return net.fit(images, labels)
 
 
