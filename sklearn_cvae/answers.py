@@ -94,6 +94,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             decoded = inference.decode_latents(
                 self._module, self._table.codecs, Z, cells, inference.point("mean")
             )
+        decoded = decoded[:, : given.shape[1]]
         return self._table.write(np.where(np.isnan(given), decoded, given), index)
 
     def sample(
@@ -221,13 +222,15 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             drawn = inference.sample(
                 self._module,
                 self._table.codecs,
+                self._table.ties,
                 cells,
+                given,
                 drawing.asked.choices,
                 noise,
                 n_sweeps=drawing.n_sweeps,
                 temperature=drawing.temperature,
             )
-        return np.where(np.isnan(given), drawn.numbers, given), drawn.effective
+        return drawn.numbers[:, : given.shape[1]], drawn.effective
 
     def impute(
         self,
@@ -369,6 +372,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         _, numbers = self._read(X)
         cells = self._table.cells(self._table.encode(numbers))
+        cells.visible[:, numbers.shape[1] :] = False  # ties say nothing that the cells do not
         with self._threads():
             log_p = inference.log_marginals(self._module, cells, self.n_draws)
         return log_p + self._table.log_volume(numbers, cells.visible)
@@ -427,7 +431,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             drawn = self._point(some, [inference.point(strategy)], 1.0)
         tables = [numbers.copy() for _ in drawn]
         for table, filled in zip(tables, drawn, strict=True):
-            table[rows] = filled
+            table[rows] = self._table.ties.settled(filled, some)[:, : numbers.shape[1]]
         return tables
 
     def _drawn(self, numbers: Array, n: int, random_state: Any) -> list[Array]:

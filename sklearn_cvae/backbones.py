@@ -91,6 +91,9 @@ class Backbone:
     starts_linear: bool = False
     """Whether the encoder also sees, and corrects, the posterior of a linear model."""
 
+    bears_ties: bool = False
+    """Whether the table may have further columns, of the cells that equal another's."""
+
     def check(self, layout: Layout) -> None:
         """Raise ValueError if a table does not suit this backbone."""
 
@@ -144,6 +147,10 @@ class MLP(Backbone):
 
     starts_linear: bool = True
     ordered: bool = False
+
+    @property
+    def bears_ties(self) -> bool:  # type: ignore[override]
+        return not self.ordered
 
     def visible_blocks(
         self, n_rows: int, n_columns: int, layout: Layout, generator: torch.Generator

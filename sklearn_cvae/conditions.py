@@ -11,15 +11,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sklearn_cvae.codecs import Array, Choices, LevelCodec
-from sklearn_cvae.table import (
-    Column,
-    TableCodec,
-    column_list,
-    column_names,
-    is_frame,
-    objects_of,
-    position_of,
-)
+from sklearn_cvae.columns import Column, objects_of
+from sklearn_cvae.table import TableCodec, column_list, column_names, is_frame, position_of
 from sklearn_cvae.validation import check_count, draw_seed, random_source
 
 

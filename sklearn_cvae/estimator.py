@@ -401,6 +401,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             conditions=self.condition_features,
             likelihoods=self.likelihoods,
             min_category_count=self.min_category_count,
+            tied=self._looks_for_ties,
         )
         generator = torch.Generator().manual_seed(draw_seed(rng))
         module = self._new_module(table, usual_factors(len(values)), generator)
@@ -420,6 +421,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             table.codecs,
             table.likelihoods,
             table.conditions,
+            ties=table.ties,
             n_components=self.n_components,
             hidden_layer_sizes=checked_sizes(self.hidden_layer_sizes),
             activation=self.activation,
@@ -456,7 +458,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         n_held_out = max(1, round(share * n)) if share else 0
         order = rng.permutation(n)
         cells = table.cells(values)
-        target = held_out_cells(cells.visible, order[:n_held_out], rng)
+        target = table.ties.with_cells(held_out_cells(cells.visible, order[:n_held_out], rng))
         if self.missing_mechanism == "self_masking" and not n_held_out:
             target[:] = False  # a held-out cell would count as one that hid itself
         observed = cells.visible | cells.given
@@ -487,9 +489,17 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])
             inference.calibrate(net.module_, unseen, target[rows])
-            inference.match_marginals(net.module_, table.codecs, cells, weight, draw_seed(rng))
+            inference.match_marginals(
+                net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng)
+            )
         net.drop_training_state()
         return net
+
+    @property
+    def _looks_for_ties(self) -> bool:
+        """Whether ties can be columns: they have no place in a grid, and do not hide themselves."""
+        backbone = chosen(self.backbone, {"mlp": MLP})
+        return backbone.bears_ties and self.missing_mechanism == "ignorable"
 
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)
@@ -529,7 +539,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         for name, value in self._fitted(table, net).items():
             setattr(self, name, value)
         self.device_ = net.device
-        self.likelihoods_ = dict(zip(table.names, table.likelihoods, strict=True))
+        self.likelihoods_ = dict(zip(table.names, table.likelihoods, strict=False))
+        self.ties_ = [(table.names[i], table.names[j]) for i, j in table.ties.pairs]
         self.scales_ = table.scales
         self.condition_names_ = [table.names[j] for j in table.conditions]
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]

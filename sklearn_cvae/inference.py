@@ -22,6 +22,7 @@ from sklearn_cvae.likelihoods import Numeric
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.objectives import log_weights
 from sklearn_cvae.priors import DiagonalNormal
+from sklearn_cvae.ties import Ties
 
 Array = NDArray[Any]
 Decoder = Callable[[Codec, Array, int, slice], Array]
@@ -181,7 +182,12 @@ def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> 
 
 
 def match_marginals(
-    model: TableCVAE, codecs: Sequence[Codec], cells: Cells, weight: Array, seed: int
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    ties: Ties,
+    cells: Cells,
+    weight: Array,
+    seed: int,
 ) -> None:
     """Set the model's `tilt`: factors of each atom's probability when rows are drawn again.
 
@@ -194,6 +200,7 @@ def match_marginals(
     ----------
     model : TableCVAE
     codecs : sequence of codec
+    ties : Ties
     cells : Cells
         The training rows.
     weight : ndarray of shape (n,)
@@ -218,9 +225,12 @@ def match_marginals(
         drawn = _encoded(codecs, impute_draw(model, codecs, shown, noise))
         wanted += _atom_shares(model, drawn, ~known[rows], even)
     nothing = Cells(cells.values[rows], np.zeros_like(given), given)
+    asked = np.full((n, given.shape[1] - len(ties)), np.nan)
     for repetition in range(1, N_MATCHINGS + 1):
         again = noise.again(repetition)
-        draws = sample(model, codecs, nothing, {}, again, n_sweeps=N_SWEEPS, temperature=1.0)
+        draws = sample(
+            model, codecs, ties, nothing, asked, {}, again, n_sweeps=N_SWEEPS, temperature=1.0
+        )
         drawn = np.where(given, nothing.values, _encoded(codecs, draws.numbers))
         shares = _atom_shares(model, drawn, np.ones_like(given), even)
         factors = torch.from_numpy(_factors(model, wanted, shares, PSEUDO_COUNT / n))
@@ -363,7 +373,9 @@ class Draws(NamedTuple):
 def sample(
     model: TableCVAE,
     codecs: Sequence[Codec],
+    ties: Ties,
     cells: Cells,
+    shown: Array,
     choices: dict[int, Choices],
     noise: RowNoise,
     *,
@@ -386,7 +398,10 @@ def sample(
     ----------
     model : TableCVAE
     codecs : sequence of codec
+    ties : Ties
     cells : Cells
+    shown : ndarray of shape (n, d)
+        The visible cells' numbers, NaN elsewhere.
     choices : dict of int to Choices
         By column.
     noise : RowNoise
@@ -407,15 +422,18 @@ def sample(
         for chunk in _chunks(model, cells):
             z, chunk, effective = _first_latents(model, chunk, chosen, noise, temperature)
             n = chunk.rows.stop - chunk.rows.start
+            fixed = shown[chunk.rows].copy()
+            for column in chosen:
+                fixed[:, column.position] = column.numbers_in(chunk)
             numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature, 1.0)
             for sweep in range(1, n_sweeps + 1):
                 again = noise.again(sweep)
                 u = _padded(again.latent(chunk.rows, model.n_components)).to(z.device)
-                z = _whole(model, codecs, chunk, numbers).posterior.draw(_normal(u))
+                whole = _whole(model, codecs, chunk, ties.settled(numbers, fixed))
+                z = whole.posterior.draw(_normal(u))
                 numbers = _drawn_cells(model, codecs, chunk, z, again, temperature, model.tilt)
-            for column in chosen:
-                numbers[:, column.position] = column.numbers_in(chunk)
-            draws.numbers[chunk.rows], draws.effective[chunk.rows] = numbers, effective[:n]
+            draws.numbers[chunk.rows] = ties.settled(numbers, fixed)
+            draws.effective[chunk.rows] = effective[:n]
     return draws
 
 

@@ -24,6 +24,7 @@ from sklearn_cvae.missingness import SelfMasking
 from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Linear
 from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
 from sklearn_cvae.priors import DiagonalNormal, PriorChoice
+from sklearn_cvae.ties import Ties
 
 UNKNOWN_SHARE = 0.5
 MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
@@ -85,6 +86,8 @@ class TableCVAE(nn.Module):
         One key of `LIKELIHOODS` per column.
     conditions : sequence of int
         Positions of the condition columns.
+    ties : Ties
+        What the last columns say of which others.
     n_components : int
         Length of the latent vector.
     hidden_layer_sizes : sequence of int
@@ -108,6 +111,7 @@ class TableCVAE(nn.Module):
     """
 
     is_condition: Tensor
+    tied: Tensor
     noise_scale: Tensor
     condition_inputs: Tensor
     feature_owner: Tensor
@@ -121,6 +125,7 @@ class TableCVAE(nn.Module):
         likelihoods: Sequence[str],
         conditions: Sequence[int],
         *,
+        ties: Ties,
         n_components: int,
         hidden_layer_sizes: Sequence[int],
         activation: str,
@@ -144,6 +149,8 @@ class TableCVAE(nn.Module):
         is_condition = torch.zeros(self.n_columns, dtype=torch.bool)
         is_condition[list(conditions)] = True
         self.register_buffer("is_condition", is_condition, persistent=False)
+        tied = torch.tensor(ties.pairs, dtype=torch.long).reshape(-1, 2)
+        self.register_buffer("tied", tied, persistent=False)
         numeric = torch.zeros(self.n_columns)
         for kind in self.table_kinds:
             numeric[kind.columns] = float(kind.numeric)
@@ -347,7 +354,12 @@ class TableCVAE(nn.Module):
         if self.objective.hide:
             n, d = modelled.shape
             blocks = self.backbone.visible_blocks(n, d, self.layout, generator)
-        return hide_cells(modelled, generator, self.objective.all_hidden_share, blocks)
+        share = self.objective.all_hidden_share
+        visible, all_hidden = hide_cells(modelled, generator, share, blocks)
+        if len(self.tied):
+            at = self.n_columns - len(self.tied)
+            visible[:, at:] &= visible[:, self.tied].all(dim=2)
+        return visible, all_hidden
 
     def _prior_draw(
         self,

@@ -27,11 +27,13 @@ from safetensors.numpy import save as save_arrays
 from sklearn_cvae._version import __version__
 from sklearn_cvae.backbones import BACKBONES
 from sklearn_cvae.codecs import CODECS, Codec
+from sklearn_cvae.columns import Column
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.imputer import CVAEImputer
 from sklearn_cvae.objectives import OBJECTIVES
 from sklearn_cvae.priors import PRIORS
-from sklearn_cvae.table import Column, Schema, TableCodec, is_frame
+from sklearn_cvae.table import Schema, TableCodec, is_frame
+from sklearn_cvae.ties import TieCodec, Ties
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -45,6 +47,7 @@ MODEL_FIELDS = (
     "n_features_in_",
     "n_active_units_",
 )
+ALL_CODECS: dict[str, type[Codec]] = {**CODECS, "tie": TieCodec}
 CHOICES: dict[str, dict[str, Any]] = {
     "prior": PRIORS,
     "objective": OBJECTIVES,
@@ -187,6 +190,7 @@ def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
     }
     for j, codec in enumerate(table.codecs):
         arrays |= {f"codec.{j}.{f.name}": _as_array(getattr(codec, f.name)) for f in fields(codec)}
+    arrays |= {f"ties.{f.name}": np.asarray(getattr(table.ties, f.name)) for f in fields(Ties)}
     library, extra = _describe_frame(table.schema.frame)
     about = {
         "params": _describe_params(model),
@@ -216,6 +220,7 @@ def _rebuild_model(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE:
         codecs=tuple(_rebuild_codec(n, j, arrays) for j, n in enumerate(about["codecs"])),
         likelihoods=tuple(about["likelihoods"]),
         conditions=tuple(about["conditions"]),
+        ties=Ties(**{f.name: arrays[f"ties.{f.name}"] for f in fields(Ties)}),
     )
     weights = {
         name.removeprefix("network."): torch.from_numpy(array)
@@ -268,7 +273,7 @@ def _set_features(estimator: Any, about: dict[str, Any]) -> None:
 
 
 def _codec_name(codec: Codec) -> str:
-    (name,) = (name for name, kind in CODECS.items() if type(codec) is kind)
+    (name,) = (name for name, kind in ALL_CODECS.items() if type(codec) is kind)
     return name
 
 
@@ -284,7 +289,7 @@ def _as_part(array: Array) -> Any:
 
 
 def _rebuild_codec(name: str, j: int, arrays: Arrays) -> Codec:
-    kind: Any = CODECS[name]
+    kind: Any = ALL_CODECS[name]
     return kind(**{f.name: _as_part(arrays[f"codec.{j}.{f.name}"]) for f in fields(kind)})
 
 

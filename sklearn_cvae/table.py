@@ -2,7 +2,7 @@
 
 Each column is read as numbers with NaN for a missing cell (a level's index, a number, a time
 as a multiple of its resolution), and is written back with the name, dtype, order and index that
-the training frame had. pandas, polars and numpy differ only in this file.
+the training frame had. pandas, polars and numpy differ only here and in `columns`.
 """
 
 from __future__ import annotations
@@ -15,110 +15,25 @@ from typing import Any, Self
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from sklearn_cvae.codecs import Array, Cells, Codec, NumericCodec
+from sklearn_cvae.columns import (
+    MAX_NAMED,
+    Column,
+    Mask,
+    as_trained,
+    emptied,
+    fill_series,
+    floats_of,
+    learn_column,
+    missing_in,
+    objects_of,
+    role_of,
+    without_rare_levels,
+)
 from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood, suited_likelihoods
-
-MAX_NAMED, MAX_LISTED = 5, 20
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Column:
-    """How one column is read and written.
-
-    Parameters
-    ----------
-    name : Hashable
-        Name in the frame, or position in an array.
-    role : {"number", "level", "time"}
-    template : Any
-        An empty series of the training column: what to write back (pandas' for arrays).
-    levels : tuple
-        A level column's values in order; empty otherwise.
-    integer : bool
-        Whether numbers are whole by dtype.
-    origin, unit : int
-        A time column's median and resolution, in the dtype's own ticks.
-    """
-
-    name: Hashable
-    role: str
-    template: Any
-    levels: tuple[Any, ...] = ()
-    integer: bool = False
-    origin: int = 0
-    unit: int = 1
-
-    @property
-    def n_levels(self) -> int | None:
-        """Number of levels, None for a column of numbers or times."""
-        return len(self.levels) if self.role == "level" else None
-
-    def read(self, series: Any) -> Array:
-        """Return the cells as float64 numbers, NaN where missing or unknown."""
-        if self.role == "level":
-            codes = _level_index(self.levels).get_indexer(
-                pd.Index(objects_of(series), dtype=object)
-            )
-            return np.where(codes < 0, np.nan, codes.astype(float))
-        if self.role == "time":
-            ticks, missing = _ticks(series)
-            return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
-        return _floats(series)
-
-    def read_given(self, values: list[Any]) -> tuple[Array, list[str]]:
-        """Return numbers for values that a user asks for, and what is wrong with them."""
-        objects = np.empty(len(values), dtype=object)
-        objects[:] = values
-        asked = ~np.array([_is_missing(v) for v in values], dtype=bool)
-        try:
-            numbers = np.full(len(values), np.nan)
-            numbers[asked] = self._numbers(objects[asked])
-        except (ValueError, TypeError) as error:
-            return np.full(len(values), np.nan), [f"{self.name!r} takes a {self.role}: {error}"]
-        wrong = asked & ~np.isfinite(numbers)
-        if not wrong.any():
-            return numbers, []
-        values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
-        seen = f"; the levels are {_shortened(self.levels)}" if self.role == "level" else ""
-        return numbers, [
-            f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){seen}"
-        ]
-
-    def _numbers(self, objects: Array) -> Array:
-        if self.role == "number":
-            return objects.astype(float)
-        if self.role == "level":
-            return self.read(pd.Series(objects, dtype=object))
-        if isinstance(self.template, pd.Series):
-            return self.read(pd.Series(objects.tolist()).astype(self.template.dtype))
-        return self.read(type(self.template)(self.name, objects.tolist()).cast(self.template.dtype))
-
-    def write(self, numbers: Array) -> Any:
-        """Return numbers as a series of the training column's dtype."""
-        missing = np.isnan(numbers)
-        known = np.where(missing, 0, numbers)
-        if self.role == "level":
-            values = np.empty(len(numbers), dtype=object)
-            values[:] = [
-                None if m else self.levels[int(k)] for k, m in zip(known, missing, strict=True)
-            ]
-            return _from_objects(self.template, self.name, values)
-        if self.role == "time":
-            ticks = np.round(known).astype(np.int64) * self.unit + self.origin
-            return _from_ticks(self.template, self.name, ticks, missing)
-        return _from_numbers(self.template, self.name, numbers, self.integer)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds per unit of a time column's numbers; 1 for other columns."""
-        if self.role != "time":
-            return 1.0
-        first, second = list(self.write(np.array([0.0, 1.0])))
-        return float((second - first).total_seconds())
+from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 
 
 @dataclass(frozen=True)
@@ -151,10 +66,10 @@ class Schema:
         levels = select_columns(X, None if from_dtype else categorical, "categorical_features")
         named_series = zip(column_names(X), column_list(X), strict=True)
         columns = [
-            _without_rare_levels(_learn(name, s, j in levels), s, min_count)
+            without_rare_levels(learn_column(name, s, j in levels), s, min_count)
             for j, (name, s) in enumerate(named_series)
         ]
-        return cls(tuple(columns), _emptied(X) if is_frame(X) else X.dtype)
+        return cls(tuple(columns), emptied(X) if is_frame(X) else X.dtype)
 
     @property
     def names(self) -> list[Hashable]:
@@ -175,7 +90,7 @@ class Schema:
         if not is_frame(X):
             return self._fill_array(X, numbers, missing)
         series = [
-            _fill_series(s, c, x, m) if m.any() else _as_trained(s, c)
+            fill_series(s, c, x, m) if m.any() else as_trained(s, c)
             for c, s, x, m in zip(self.columns, column_list(X), numbers.T, missing.T, strict=True)
         ]
         return _build(X, series, row_index(X))
@@ -207,10 +122,13 @@ class TableCodec:
     target : Column or None
         The target, when it is a condition: one more column that X does not have.
     codecs : tuple of codec
-        One per column, the target's last.
+        One per column, the target's last; then one per tie.
     likelihoods : tuple of str
+        As the codecs.
     conditions : tuple of int
         Positions of the condition columns.
+    ties : Ties
+        Pairs of columns whose cells are often equal.
     """
 
     schema: Schema
@@ -218,6 +136,7 @@ class TableCodec:
     codecs: tuple[Codec, ...]
     likelihoods: tuple[str, ...]
     conditions: tuple[int, ...]
+    ties: Ties = field(default_factory=Ties)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -230,7 +149,7 @@ class TableCodec:
     @property
     def scales(self) -> dict[Hashable, str]:
         """The scale of each number whose codec has chosen one."""
-        named = zip(self.names, self.codecs, strict=True)
+        named = zip(self.names, self.codecs, strict=False)
         return {name: codec.scale for name, codec in named if isinstance(codec, NumericCodec)}
 
     @classmethod
@@ -243,8 +162,9 @@ class TableCodec:
         conditions: Any,
         likelihoods: Any,
         min_category_count: int = 0,
+        tied: bool = True,
     ) -> tuple[Self, Array]:
-        """Learn a table column by column, and encode it.
+        """Learn a table column by column, and encode it; `tied` looks for tied columns, too.
 
         Returns
         -------
@@ -255,7 +175,7 @@ class TableCodec:
         schema = Schema.fit(X, categorical, min_category_count)
         learned_target = _learn_target(target, schema)
         if learned_target is not None:
-            learned_target = _without_rare_levels(learned_target, target, min_category_count)
+            learned_target = without_rare_levels(learned_target, target, min_category_count)
         table = cls(schema, learned_target, (), (), ())
         chosen = select_columns(X, conditions, "condition_features")
         if target is not None:
@@ -284,7 +204,32 @@ class TableCodec:
         learned = replace(
             table, codecs=tuple(codecs), likelihoods=tuple(names), conditions=tuple(chosen)
         )
-        return learned, values
+        return learned._with_ties(series, values) if tied else (learned, values)
+
+    def _with_ties(self, series: list[Any], values: Array) -> tuple[Self, Array]:
+        """Look for tied columns; return the table with them, and its encoding."""
+        seen = {
+            j: codec.seen
+            for j, (column, codec) in enumerate(zip(self.columns, self.codecs, strict=True))
+            if column.role == "number" and j not in self.conditions
+            if isinstance(codec, NumericCodec)
+        }
+        if len(seen) < 2:
+            return self, values
+        some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
+        numbers = np.column_stack([self.columns[j].read(series[j])[some] for j in seen])
+        ties = Ties.fit(numbers, np.array(list(seen)), np.array(list(seen.values())))
+        if not len(ties):
+            return self, values
+        cells = [[self.columns[j].read(series[j]) for j in pair] for pair in ties.pairs]
+        table = replace(
+            self,
+            codecs=self.codecs + (TieCodec(),) * len(ties),
+            likelihoods=self.likelihoods + (default_likelihood(2),) * len(ties),
+            ties=ties,
+        )
+        tied = [tie(first, second) for first, second in cells]
+        return table, np.column_stack([values, *tied]).astype(np.float32)
 
     def read(self, X: Any, target: pd.Series | None = None, *, strict: bool = False) -> Array:
         """Return (n, d) numbers; warn once, or raise, naming levels not seen in training.
@@ -323,7 +268,8 @@ class TableCodec:
         return numbers
 
     def encode(self, numbers: Array) -> Array:
-        """Return the model's scalars, NaN where missing."""
+        """Return the model's scalars, NaN where missing: the columns', and then their ties."""
+        numbers = np.hstack([numbers, self.ties.of(numbers)])
         values = np.empty(numbers.shape, dtype=np.float32)
         for j, codec in enumerate(self.codecs):
             values[:, j] = codec.encode(numbers[:, j])
@@ -344,8 +290,8 @@ class TableCodec:
     def log_volume(self, numbers: Array, scored: Mask) -> Array:
         """Return each row's log-volume: user's units per model unit, summed over its cells."""
         total = np.zeros(len(numbers))
-        for j, (codec, name) in enumerate(zip(self.codecs, self.likelihoods, strict=True)):
-            rows = scored[:, j]
+        for j in range(numbers.shape[1]):
+            codec, name, rows = self.codecs[j], self.likelihoods[j], scored[:, j]
             total[rows] += LIKELIHOODS[name].log_volume(codec, numbers[rows, j])
         return total
 
@@ -394,10 +340,10 @@ def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
     if target is None:
         return None
     name = "target" if target.name is None or target.name in schema.names else target.name
-    column = _learn(name, target, levels=False)
+    column = learn_column(name, target, levels=False)
     few = target.nunique() <= max(2, min(20, len(target) // 10))
     if column.integer and few:
-        return _learn(name, target, levels=True)
+        return learn_column(name, target, levels=True)
     return column
 
 
@@ -454,11 +400,6 @@ def column_list(X: Any) -> list[Any]:
 def row_index(X: Any) -> Any:
     """Return a pandas frame's index, else None."""
     return X.index if isinstance(X, pd.DataFrame) else None
-
-
-def _emptied(data: Any) -> Any:
-    """Return a frame or series of no rows that does not keep the rows alive."""
-    return data.iloc[:0].copy() if isinstance(data, (pd.DataFrame, pd.Series)) else data.clear()
 
 
 def as_series(values: Any) -> pd.Series:
@@ -546,6 +487,34 @@ def position_of(names: list[Hashable], choice: Any) -> int | None:
     return None
 
 
+def missing_cells(X: Any) -> Mask:
+    """Return which cells of the table are missing, of shape (n, d)."""
+    return np.stack([missing_in(s) for s in column_list(X)], axis=1)
+
+
+def replace_values(X: Any, missing_values: Any) -> Any:
+    """Return X with the cells that equal `missing_values` made missing."""
+    if missing_values is None or missing_values is pd.NA or missing_values != missing_values:
+        return X
+    if isinstance(X, pd.DataFrame):
+        hit = X == missing_values
+        return X.mask(hit) if hit.to_numpy().any() else X
+    if is_frame(X):
+        text = isinstance(missing_values, str)
+        frame = nw.from_native(X, eager_only=True)
+        fits = [
+            n
+            for n, d in frame.schema.items()
+            if (d.is_numeric() and not text) or (text and d in (nw.String, nw.Categorical, nw.Enum))
+        ]
+        hidden = [nw.when(nw.col(n) != missing_values).then(nw.col(n)).alias(n) for n in fits]
+        return frame.with_columns(*hidden).to_native()
+    hit = X == missing_values
+    if X.dtype.kind == "f":
+        return np.where(hit, X.dtype.type(np.nan), X)
+    return np.where(hit, None if X.dtype == object else np.nan, X)
+
+
 # --------------------------------------------------------------------------------------
 # Refusing what cannot be modelled
 # --------------------------------------------------------------------------------------
@@ -583,11 +552,11 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
         return ValueError, "Complex data not supported; split it into real and imaginary parts"
     if dtype.startswith(("List", "Array", "Struct", "interval", "period", "Sparse", "Binary")):
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers or strings"
-    if isinstance(series.dtype, pd.ArrowDtype) and _role(series) == "time":
+    if isinstance(series.dtype, pd.ArrowDtype) and role_of(series) == "time":
         return TypeError, f"dtype {dtype} is not supported; use .astype('datetime64[us]')"
-    if _role(series) == "number":
+    if role_of(series) == "number":
         try:
-            numbers = _floats(series)
+            numbers = floats_of(series)
         except OverflowError:
             return ValueError, "integers too large for float64; convert it to strings or scale it"
         infinite = np.isinf(numbers)
@@ -610,274 +579,10 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
 
 
 def _describe_unseen(column: Column, series: Any, numbers: Array) -> str:
-    unseen = np.isnan(numbers) & ~_missing(series)
+    unseen = np.isnan(numbers) & ~missing_in(series)
     if not unseen.any():
         return ""
     values = list(dict.fromkeys(objects_of(series)[unseen]))
     more = ", ..." if len(values) > MAX_NAMED else ""
     shown = ", ".join(repr(v) for v in values[:MAX_NAMED])
     return f"column {column.name!r}: {shown}{more} ({int(unseen.sum())} cells)"
-
-
-# --------------------------------------------------------------------------------------
-# Learning a column
-# --------------------------------------------------------------------------------------
-
-
-def _role(series: Any) -> str:
-    dtype = nw.from_native(series, series_only=True).dtype
-    if dtype.is_numeric():
-        return "number"
-    if dtype.is_temporal() or dtype == nw.Duration:
-        return "time"
-    if dtype == nw.Object and _all_numbers(series):
-        return "number"
-    return "level"
-
-
-def _all_numbers(series: Any) -> bool:
-    values = objects_of(series)
-    present = values[~_missing(series)]
-    numbers = all(
-        isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool)
-        for v in present
-    )
-    return numbers and len(present) > 0
-
-
-def _learn(name: Hashable, series: Any, levels: bool) -> Column:
-    """Describe a column; `levels` overrules what its dtype says."""
-    role = "level" if levels else _role(series)
-    column = Column(name, role, _emptied(series))
-    if role == "level":
-        return replace(column, levels=_levels(series))
-    if role == "time":
-        ticks, missing = _ticks(series)
-        known = ticks[~missing]
-        if len(known) == 0:
-            return column
-        steps = np.gcd.reduce(known - known.min())
-        # In the middle, so that a likelihood sees nothing special in the earliest time.
-        middle = np.sort(known)[len(known) // 2]
-        return replace(column, origin=int(middle), unit=int(steps) or 1)
-    dtype = nw.from_native(series, series_only=True).dtype
-    return replace(column, integer=dtype.is_integer())
-
-
-def _without_rare_levels(column: Column, series: Any, min_count: int) -> Column:
-    """Forget levels of fewer cells, in the dtype that is written too: nothing of them is kept."""
-    if column.role != "level" or min_count <= 1:
-        return column
-    codes = column.read(series)
-    counts = np.bincount(codes[~np.isnan(codes)].astype(int), minlength=len(column.levels))
-    kept = tuple(v for v, n in zip(column.levels, counts, strict=True) if n >= min_count)
-    dtype, template = column.template.dtype, column.template
-    if isinstance(dtype, pd.CategoricalDtype):
-        template = template.astype(pd.CategoricalDtype(list(kept), ordered=dtype.ordered))
-    elif nw.from_native(template, series_only=True).dtype == nw.Enum:
-        template = template.cast(type(dtype)(list(kept)))
-    return replace(column, levels=kept, template=template)
-
-
-def _levels(series: Any) -> tuple[Any, ...]:
-    """Return a column's levels in order: declared ones, else the sorted values."""
-    narwhal = nw.from_native(series, series_only=True)
-    if narwhal.dtype == nw.Boolean:
-        return (False, True)
-    if narwhal.dtype in (nw.Categorical, nw.Enum):
-        return tuple(narwhal.cat.get_categories().to_list())
-    present = list(dict.fromkeys(objects_of(series)[~_missing(series)]))
-    try:
-        return tuple(sorted(present))
-    except TypeError:
-        return tuple(sorted(present, key=lambda v: (type(v).__name__, str(v))))
-
-
-# --------------------------------------------------------------------------------------
-# Reading series
-# --------------------------------------------------------------------------------------
-
-
-def _shortened(levels: Sequence[Any]) -> str:
-    """Return levels as text, the first few of many."""
-    if len(levels) <= MAX_LISTED:
-        return f"{list(levels)!r}"
-    return f"{list(levels[:MAX_LISTED])!r} and {len(levels) - MAX_LISTED} more"
-
-
-def _level_index(levels: Sequence[Any]) -> pd.Index:
-    index = pd.Index(np.empty(0, dtype=object))
-    if levels:
-        values = np.empty(len(levels), dtype=object)
-        values[:] = list(levels)
-        index = pd.Index(values, dtype=object)
-    return index
-
-
-def objects_of(series: Any) -> Array:
-    """Return the cells as Python objects."""
-    if isinstance(series, pd.Series):
-        return series.to_numpy(dtype=object)
-    values = np.empty(len(series), dtype=object)
-    values[:] = series.to_list()
-    return values
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or value != value
-
-
-def _missing(series: Any) -> Mask:
-    narwhal = nw.from_native(series, series_only=True)
-    missing = np.array(narwhal.is_null().to_numpy(), dtype=bool)
-    if narwhal.dtype.is_float():
-        missing |= np.isnan(_floats(series))
-    return missing
-
-
-def missing_cells(X: Any) -> Mask:
-    """Return which cells of the table are missing, of shape (n, d)."""
-    return np.stack([_missing(s) for s in column_list(X)], axis=1)
-
-
-def _floats(series: Any) -> Array:
-    if isinstance(series, pd.Series):
-        if series.dtype == object:
-            return np.array([np.nan if v is None or v is pd.NA else v for v in series], dtype=float)
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    narwhal = nw.from_native(series, series_only=True).cast(nw.Float64)
-    return np.asarray(narwhal.fill_null(np.nan).to_numpy(), dtype=np.float64)
-
-
-def _ticks(series: Any) -> tuple[NDArray[np.int64], Mask]:
-    """Return times as int64 in the dtype's own resolution, and which are missing."""
-    missing = np.array(nw.from_native(series, series_only=True).is_null().to_numpy(), dtype=bool)
-    if isinstance(series, pd.Series):
-        if isinstance(series.dtype, pd.DatetimeTZDtype):
-            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-        ticks = series.to_numpy().astype(np.int64)
-    else:
-        ticks = series.to_physical().fill_null(0).to_numpy().astype(np.int64)
-    return np.where(missing, 0, ticks), missing
-
-
-# --------------------------------------------------------------------------------------
-# Writing series
-# --------------------------------------------------------------------------------------
-
-
-def _from_objects(template: Any, name: Hashable, values: Array) -> Any:
-    if isinstance(template, pd.Series):
-        dtype = template.dtype
-        if dtype == bool and any(v is None for v in values):
-            dtype = pd.BooleanDtype()
-        if isinstance(dtype, np.dtype) and dtype.kind in "iu" and any(v is None for v in values):
-            dtype = pd.Int64Dtype()
-        return pd.Series(values, dtype=dtype)
-    return type(template)(name, values.tolist(), dtype=template.dtype)
-
-
-def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) -> Any:
-    missing = np.isnan(numbers)
-    if integer:
-        numbers = np.clip(np.round(numbers), *_integer_ends(template.dtype))
-    if isinstance(template, pd.Series):
-        if integer and missing.any() and isinstance(template.dtype, np.dtype):
-            return pd.Series(numbers).astype(pd.Int64Dtype())
-        return pd.Series(numbers).astype(template.dtype)
-    series = type(template)(name, numbers)
-    return series.fill_nan(None).cast(template.dtype)
-
-
-def _integer_ends(dtype: Any) -> tuple[float, float]:
-    """Return the least and the greatest float that an integer dtype of pandas or polars holds."""
-    try:
-        about = np.iinfo(str(dtype).lower().partition("[")[0])
-    except TypeError:  # wider than numpy's, such as polars' Int128
-        return -np.inf, np.inf
-    low, high = float(about.min), float(about.max)
-    return low, high if high <= about.max else float(np.nextafter(high, 0))
-
-
-def _from_ticks(template: Any, name: Hashable, ticks: NDArray[np.int64], missing: Mask) -> Any:
-    if isinstance(template, pd.Series):
-        dtype: Any = template.dtype
-        unit = getattr(dtype, "unit", None) or np.datetime_data(dtype)[0]
-        letter = "m" if dtype.kind == "m" else "M"
-        times = np.where(missing, np.iinfo(np.int64).min, ticks).view(f"{letter}8[{unit}]")
-        series = pd.Series(times)
-        if isinstance(dtype, pd.DatetimeTZDtype):
-            series = series.dt.tz_localize("UTC").dt.tz_convert(dtype.tz)
-        return series
-    series = type(template)(name, ticks)
-    if missing.any():
-        nothing = series.clear(len(series))
-        series = series.zip_with(type(template)("known", ~missing), nothing)
-    return series.cast(template.to_physical().dtype).cast(template.dtype)
-
-
-def _fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> Any:
-    """Return a series with its missing cells replaced and the others as they were."""
-    rows = np.flatnonzero(missing)
-    new = column.write(numbers[rows])
-    if type(series) is not type(column.template):
-        cells = objects_of(series)
-        cells[rows] = objects_of(new)
-        if isinstance(series, pd.Series):
-            return pd.Series(cells, index=series.index).infer_objects()
-        return type(series)(column.name, cells.tolist(), strict=False)
-    if not isinstance(series, pd.Series):
-        everything = np.zeros(len(series))
-        everything[rows] = numbers[rows]
-        replacement = column.write(everything)
-        kept = type(series)("kept", ~missing)
-        return _as_trained(series, column).zip_with(kept, replacement)
-    if series.dtype == column.template.dtype:
-        filled = series.copy()
-        filled.iloc[rows] = new.array
-        return filled
-    cells = series.to_numpy(dtype=object).copy()
-    cells[rows] = new.to_numpy(dtype=object)
-    return _as_trained(pd.Series(cells, index=series.index), column)
-
-
-def _as_trained(series: Any, column: Column) -> Any:
-    """Return a series in the training dtype if that holds its cells exactly, else as it is."""
-    dtype = column.template.dtype
-    if type(series) is not type(column.template) or series.dtype == dtype:
-        return series
-    if not isinstance(series, pd.Series):
-        cast = series.cast(dtype, strict=False)
-        exact = cast.cast(series.dtype, strict=False).eq_missing(series).all()
-        return cast if exact else series
-    if isinstance(dtype, pd.CategoricalDtype) and not series.dropna().isin(dtype.categories).all():
-        return series.infer_objects()
-    try:
-        cast = series.astype(dtype)
-        exact = bool(((cast == series) | (cast.isna() & series.isna())).all())
-    except (ValueError, TypeError):
-        exact = False
-    return cast if exact else series.infer_objects()
-
-
-def replace_values(X: Any, missing_values: Any) -> Any:
-    """Return X with the cells that equal `missing_values` made missing."""
-    if missing_values is None or missing_values is pd.NA or missing_values != missing_values:
-        return X
-    if isinstance(X, pd.DataFrame):
-        hit = X == missing_values
-        return X.mask(hit) if hit.to_numpy().any() else X
-    if is_frame(X):
-        text = isinstance(missing_values, str)
-        frame = nw.from_native(X, eager_only=True)
-        fits = [
-            n
-            for n, d in frame.schema.items()
-            if (d.is_numeric() and not text) or (text and d in (nw.String, nw.Categorical, nw.Enum))
-        ]
-        hidden = [nw.when(nw.col(n) != missing_values).then(nw.col(n)).alias(n) for n in fits]
-        return frame.with_columns(*hidden).to_native()
-    hit = X == missing_values
-    if X.dtype.kind == "f":
-        return np.where(hit, X.dtype.type(np.nan), X)
-    return np.where(hit, None if X.dtype == object else np.nan, X)

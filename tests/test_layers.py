@@ -13,6 +13,8 @@ ROOT = Path(sklearn_cvae.__file__).parent
 BOTTOM: set[str] = set()
 OURS = {
     "codecs": BOTTOM,
+    "columns": {"codecs"},
+    "ties": {"codecs"},
     "likelihoods": {"codecs"},
     "factors": BOTTOM,
     "networks": BOTTOM,
@@ -24,7 +26,7 @@ OURS = {
     "pooling": BOTTOM,
     "missingness": {"likelihoods"},
     "priors": {"likelihoods", "networks"},
-    "table": {"codecs", "likelihoods"},
+    "table": {"codecs", "columns", "likelihoods", "ties"},
     "backbones": {"networks"},
     "model": {
         "backbones",
@@ -35,10 +37,11 @@ OURS = {
         "networks",
         "objectives",
         "priors",
+        "ties",
     },
     "training": BOTTOM,
-    "inference": {"codecs", "likelihoods", "model", "objectives", "priors"},
-    "conditions": {"codecs", "table", "validation"},
+    "inference": {"codecs", "likelihoods", "model", "objectives", "priors", "ties"},
+    "conditions": {"codecs", "columns", "table", "validation"},
     "validation": {"codecs", "table"},
     "answers": {
         "codecs",
@@ -72,11 +75,13 @@ OURS = {
         "objectives",
         "priors",
         "table",
+        "columns",
+        "ties",
     },
 }
 ONLY_IN = {
-    "narwhals": {"table"},
-    "pandas": {"table", "datasets", "metrics", "plotting", "persistence", "reporting"},
+    "narwhals": {"columns", "table"},
+    "pandas": {"columns", "table", "datasets", "metrics", "plotting", "persistence", "reporting"},
     "skorch": {"training"},
     "zuko": {"priors"},
     "matplotlib": {"plotting"},

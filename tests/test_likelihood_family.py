@@ -12,8 +12,8 @@ from scipy import stats
 
 from sklearn_cvae import ConditionalVAE, load, save
 from sklearn_cvae.codecs import GridCodec, LevelCodec
+from sklearn_cvae.columns import _integer_ends
 from sklearn_cvae.likelihoods import LIKELIHOODS, Gaussian, LogNormal, Poisson, _log_mass
-from sklearn_cvae.table import _integer_ends
 
 RNG = np.random.default_rng(0)
 COUNTS = [n for n, kind in LIKELIHOODS.items() if issubclass(kind, Poisson)]

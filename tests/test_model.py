@@ -21,6 +21,7 @@ from sklearn_cvae.priors import (
     Prior,
     VampPrior,
 )
+from sklearn_cvae.ties import Ties
 
 RNG = np.random.default_rng(0)
 
@@ -332,6 +333,7 @@ def make_model(prior: str = "mixture") -> tuple[TableCVAE, list, Cells]:
         codecs,
         ["histogram", "categorical", "rank_normal"],
         [1],
+        ties=Ties(),
         n_components=4,
         hidden_layer_sizes=[16],
         activation="silu",
