@@ -228,7 +228,7 @@ class TableCodec:
             likelihoods=self.likelihoods + (default_likelihood(2),) * len(ties),
             ties=ties,
         )
-        tied = [tie(first, second) for first, second in cells]
+        tied = [tie(a, b, usual) for (a, b), usual in zip(cells, ties.usual, strict=True)]
         return table, np.column_stack([values, *tied]).astype(np.float32)
 
     def read(self, X: Any, target: pd.Series | None = None, *, strict: bool = False) -> Array:

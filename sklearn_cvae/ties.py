@@ -45,11 +45,15 @@ class Ties:
         Positions of the pair's columns.
     ends : ndarray of shape (n_ties, 2)
         The least and the greatest value that both columns have shown.
+    usual : ndarray of shape (n_ties,)
+        The value that many cells of both columns have, often zero: two such cells are no tie. NaN
+        if there is none.
     """
 
     parents: Array = field(default_factory=lambda: np.empty(0, dtype=int))
     children: Array = field(default_factory=lambda: np.empty(0, dtype=int))
     ends: Array = field(default_factory=lambda: np.empty((0, 2)))
+    usual: Array = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def fit(cls, columns: Array, positions: Array, seen: Array) -> Self:
@@ -84,7 +88,9 @@ class Ties:
         first, second = np.array(pairs).T
         low = np.maximum(seen[first, 0], seen[second, 0])
         high = np.minimum(seen[first, 1], seen[second, 1])
-        return cls(positions[first], positions[second], np.stack([low, high], axis=1))
+        usual = [_usual(columns[:, i], columns[:, j]) for i, j in pairs]
+        ends = np.stack([low, high], axis=1)
+        return cls(positions[first], positions[second], ends, np.array(usual))
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -103,7 +109,7 @@ class Ties:
 
     def of(self, numbers: Array) -> Array:
         """Return the (n, n_ties) ties of known rows: 1, 0, or NaN where a cell is missing."""
-        return tie(numbers[:, self.parents], numbers[:, self.children])
+        return tie(numbers[:, self.parents], numbers[:, self.children], self.usual)
 
     def settled(self, numbers: Array, known: Array) -> Array:
         """Return rows whose tied cells are one: what is not known moves to what it is tied to.
@@ -124,29 +130,40 @@ class Ties:
         settled = np.where(fixed, known, numbers[:, :d])
         if not len(self):
             return settled
-        pairs = list(zip(self.parents, self.children, self.ends, numbers[:, d:].T, strict=True))
-        for parent, child, ends, tie in reversed(pairs):
-            moved = _move(settled, child, parent, ends, tie, fixed[:, child] & ~fixed[:, parent])
-            fixed[:, parent] |= moved
-        for parent, child, ends, tie in pairs:
-            _move(settled, parent, child, ends, tie, ~fixed[:, child])
+        ties = range(len(self))
+        for i in reversed(ties):
+            parent, child = self.parents[i], self.children[i]
+            free = fixed[:, child] & ~fixed[:, parent]
+            fixed[:, parent] |= self._move(settled, child, parent, i, numbers[:, d + i], free)
+        for i in ties:
+            parent, child = self.parents[i], self.children[i]
+            self._move(settled, parent, child, i, numbers[:, d + i], ~fixed[:, child])
         return np.hstack([settled, self.of(settled)])
 
+    def _move(
+        self, numbers: Array, source: int, target: int, i: int, share: Array, rows: Array
+    ) -> Array:
+        """Move some rows' cells to those they are tied to, in place; return where they are tied."""
+        value, (low, high) = numbers[:, source], self.ends[i]
+        rows = rows & (share > 0) & (low <= value) & (value <= high) & (value != self.usual[i])
+        share = share[rows]
+        numbers[rows, target] = share * value[rows] + (1 - share) * numbers[rows, target]
+        moved: Array = rows.copy()
+        moved[rows] = share > 0.5
+        return moved
 
-def tie(first: Array, second: Array) -> Array:
-    """Return whether cells are equal: 1, 0, or NaN where one is missing."""
-    return np.where(np.isnan(first) | np.isnan(second), np.nan, first == second)
+
+def tie(first: Array, second: Array, usual: Array) -> Array:
+    """Return whether cells are tied: 1, 0, or NaN where one is missing."""
+    tied = (first == second) & (first != usual)
+    return np.where(np.isnan(first) | np.isnan(second), np.nan, tied)
 
 
-def _move(numbers: Array, source: int, target: int, ends: Array, tie: Array, rows: Array) -> Array:
-    """Move some rows' cells to those they are tied to, in place; return where they are equal."""
-    value = numbers[:, source]
-    rows = rows & (ends[0] <= value) & (value <= ends[1])
-    weight = np.where(rows, tie, 0.0)
-    numbers[:, target] = np.where(
-        weight > 0, weight * value + (1 - weight) * numbers[:, target], numbers[:, target]
-    )
-    return weight > 0.5
+def _usual(first: Array, second: Array) -> float:
+    """Return the value that most equal cells have, if it repeats much, else NaN."""
+    values, counts = np.unique(first[first == second], return_counts=True)
+    often = counts.max() > MAX_REPEATS * len(first)
+    return float(values[counts.argmax()]) if often else np.nan
 
 
 def _equal_pairs(columns: Array) -> list[tuple[float, int, int]]:

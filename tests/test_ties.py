@@ -69,13 +69,13 @@ def test_ties_form_trees():
 
 
 def test_missing_cells_have_no_tie():
-    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]))
+    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]), np.array([np.nan]))
     numbers = np.array([[1, 1], [1, 2], [np.nan, 1], [1, np.nan]])
     np.testing.assert_array_equal(ties.of(numbers)[:, 0], [1, 0, np.nan, np.nan])
 
 
 def test_settling_moves_what_is_not_known():
-    ties = Ties(np.array([0, 1]), np.array([1, 2]), np.array([[0.0, 9.0]] * 2))
+    ties = Ties(np.array([0, 1]), np.array([1, 2]), np.array([[0.0, 9.0]] * 2), np.full(2, np.nan))
     free = np.full((1, 3), np.nan)
     rows = np.array([[1.0, 2.0, 3.0, 1.0, 1.0]])
     np.testing.assert_array_equal(ties.settled(rows, free), [[1, 1, 1, 1, 1]])
@@ -86,16 +86,28 @@ def test_settling_moves_what_is_not_known():
 
 
 def test_settling_blends_means_by_the_ties_probability():
-    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]))
+    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]), np.array([np.nan]))
     known = np.array([[4.0, np.nan], [np.nan, 8.0]])
     settled = ties.settled(np.array([[4.0, 2.0, 0.25], [2.0, 8.0, 0.75]]), known)
     np.testing.assert_allclose(settled[:, :2], [[4, 2.5], [6.5, 8]])
 
 
 def test_settling_stays_in_the_range_of_both_columns():
-    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]))
+    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]), np.array([np.nan]))
     settled = ties.settled(np.array([[-5.0, 2.0, 1.0]]), np.full((1, 2), np.nan))
     np.testing.assert_array_equal(settled, [[-5, 2, 0]])
+
+
+def test_equal_cells_of_a_usual_value_are_not_tied():
+    rng = np.random.default_rng(0)
+    bill = np.where(rng.random(500) < 0.2, 0.0, rng.normal(size=500))
+    paid = np.where(rng.random(500) < 0.5, bill, rng.normal(size=500))
+    table = np.column_stack([bill, paid])
+    ties = Ties.fit(table, np.arange(2), np.array([[-9.0, 9.0]] * 2))
+    np.testing.assert_array_equal(ties.usual, [0])
+    np.testing.assert_array_equal(ties.of(table)[:, 0], (bill == paid) & (bill != 0))
+    settled = ties.settled(np.array([[0.0, 2.0, 1.0]]), np.full((1, 2), np.nan))
+    np.testing.assert_array_equal(settled, [[0, 2, 0]])
 
 
 def test_drawn_cells_are_tied_as_often_as_real_ones(fitted):
