@@ -21,6 +21,7 @@ from sklearn_cvae import inference
 from sklearn_cvae.answers import Answers
 from sklearn_cvae.backbones import MLP, Backbone
 from sklearn_cvae.codecs import Array, Cells
+from sklearn_cvae.marginals import match_marginals
 from sklearn_cvae.model import TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.objectives import ELBO, OBJECTIVES
@@ -489,9 +490,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])
             inference.calibrate(net.module_, unseen, target[rows])
-            inference.match_marginals(
-                net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng)
-            )
+            match_marginals(net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng))
         net.drop_training_state()
         return net
 

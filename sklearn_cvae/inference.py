@@ -33,8 +33,7 @@ N_CALIBRATION_DRAWS = 16
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.4, 0.2
 N_SWEEPS = 3
-N_MATCHINGS, MIN_MATCHED_ROWS, MAX_MATCHED_ROWS = 2, 1024, 8192
-N_SLOTS, PSEUDO_COUNT = 20, 5.0
+N_STARTS = 8
 
 
 class _Chunk(NamedTuple):
@@ -181,96 +180,9 @@ def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> 
     return np.concatenate(positions) if positions else np.empty(0)
 
 
-def match_marginals(
-    model: TableCVAE,
-    codecs: Sequence[Codec],
-    ties: Ties,
-    cells: Cells,
-    weight: Array,
-    seed: int,
-) -> None:
-    """Set the model's `tilt`: factors of each atom's probability when rows are drawn again.
-
-    A chain of draws drifts from the columns' distributions. Rows are drawn under the training
-    rows' conditions, and each level, and each twentieth of a number's distribution, is made
-    likelier as it is rarer there than in the training table, whose missing cells are drawn too.
-    The next drawn rows, by these factors, correct them.
-
-    Parameters
-    ----------
-    model : TableCVAE
-    codecs : sequence of codec
-    ties : Ties
-    cells : Cells
-        The training rows.
-    weight : ndarray of shape (n,)
-        Their weights.
-    seed : int
-
-    References
-    ----------
-    Deming, Stephan. On a Least Squares Adjustment of a Sampled Frequency Table When the Expected
-    Marginal Totals are Known. Annals of Mathematical Statistics, 1940 (such factors, for tables).
-    """
-    model.tilt.fill_(1.0)
-    n = int(np.clip(len(weight), MIN_MATCHED_ROWS, MAX_MATCHED_ROWS))
-    cumulated = np.cumsum(weight) / weight.sum()
-    rows = np.searchsorted(cumulated, (np.arange(n) + 0.5) / n).clip(max=len(weight) - 1)
-    given, noise = cells.given[rows], RowNoise(seed, np.arange(n, dtype=np.uint64))
-    known = cells.visible | cells.given
-    wanted = _atom_shares(model, cells.values, known, weight / weight.sum())
-    even = np.full(n, 1 / n)
-    if not known[rows].all():
-        shown = Cells(cells.values[rows], cells.visible[rows], given)
-        drawn = _encoded(codecs, impute_draw(model, codecs, shown, noise))
-        wanted += _atom_shares(model, drawn, ~known[rows], even)
-    nothing = Cells(cells.values[rows], np.zeros_like(given), given)
-    asked = np.full((n, given.shape[1] - len(ties)), np.nan)
-    for repetition in range(1, N_MATCHINGS + 1):
-        again = noise.again(repetition)
-        draws = sample(
-            model, codecs, ties, nothing, asked, {}, again, n_sweeps=N_SWEEPS, temperature=1.0
-        )
-        drawn = np.where(given, nothing.values, _encoded(codecs, draws.numbers))
-        shares = _atom_shares(model, drawn, np.ones_like(given), even)
-        factors = torch.from_numpy(_factors(model, wanted, shares, PSEUDO_COUNT / n))
-        model.tilt *= factors.to(model.tilt.device)
-
-
-def _encoded(codecs: Sequence[Codec], numbers: Array) -> Array:
+def encoded(codecs: Sequence[Codec], numbers: Array) -> Array:
     columns = [c.encode(x) for c, x in zip(codecs, numbers.T, strict=True)]
     return np.column_stack(columns)
-
-
-def _atom_shares(model: TableCVAE, values: Array, counted: Array, weight: Array) -> Array:
-    """Return the summed weights of each atom's counted cells, in the order of `_flat`."""
-    shares = np.zeros(len(model.tilt))
-    for start in range(0, len(values), MAX_MATCHED_ROWS):
-        rows, position = slice(start, start + MAX_MATCHED_ROWS), 0
-        for kind in model.table_kinds:
-            columns = kind.columns.cpu().numpy()
-            cells = torch.from_numpy(np.nan_to_num(values[rows][:, columns]))
-            atoms = kind.atoms(cells.to(kind.columns.device)).cpu().numpy()
-            for j, of_column in zip(columns, atoms.T, strict=True):
-                part = slice(position, position := position + kind.n_atoms)
-                shares[part] += np.bincount(
-                    of_column, weight[rows] * counted[rows, j], minlength=kind.n_atoms
-                )
-    return shares
-
-
-def _factors(model: TableCVAE, wanted: Array, shares: Array, pseudo_share: float) -> Array:
-    """Return each atom's factor: a level's own, or that of its twentieth of a number's cells."""
-    factors, start = [], 0
-    for kind in model.table_kinds:
-        for _ in range(kind.n_columns):
-            part = slice(start, start := start + kind.n_atoms)
-            slot = np.arange(kind.n_atoms)
-            if kind.numeric:
-                slot = (N_SLOTS * (np.cumsum(wanted[part]) - wanted[part] / 2)).astype(int)
-            sums = [np.bincount(slot, s[part]) + pseudo_share for s in (wanted, shares)]
-            factors.append((sums[0] / sums[1])[slot])
-    return np.concatenate(factors).astype(np.float32)
 
 
 def log_marginals(model: TableCVAE, cells: Cells, n_draws: int) -> Array:
@@ -425,7 +337,8 @@ def sample(
             fixed = shown[chunk.rows].copy()
             for column in chosen:
                 fixed[:, column.position] = column.numbers_in(chunk)
-            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature, 1.0)
+            tilt = model.start_tilt
+            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature, tilt)
             for sweep in range(1, n_sweeps + 1):
                 again = noise.again(sweep)
                 u = _padded(again.latent(chunk.rows, model.n_components)).to(z.device)
@@ -448,21 +361,66 @@ def _first_latents(
     width = model.n_components + 2 + len(chosen)
     u = _padded(noise.latent(chunk.rows, width)).to(chunk.c.device)
     prior = model.prior(chunk.c).widened(temperature**0.5)
-    z = _prior_draw(prior, u[:, : model.n_components + 1])
+    z = _start(model, chunk, prior, u[:, : model.n_components + 1], u[:, -1:])
     free = chunk.hidden & (len(chosen) == 0)
     if free.all():
         return z, chunk, np.full(CHUNK, float(N_PROPOSALS))
     even = shared_uniforms(N_PROPOSALS, width - 2).to(u.device)
     proposals = _proposals(model, chunk, chosen, prior, (even[:, None] + u[:, :-1]) % 1)
-    weight = proposals.log_weight.T.double().softmax(dim=1)
-    cumulated = weight.cumsum(dim=1)
-    k = torch.searchsorted(cumulated, u[:, -1:].double() * cumulated[:, -1:])[:, 0]
-    at = k.clamp(max=N_PROPOSALS - 1), torch.arange(CHUNK, device=u.device)
+    weight, at = _choice(proposals.log_weight, u[:, -1:])
     visible = chunk.visible.clone()
     visible[:, [column.position for column in chosen]] = True
     chunk = chunk._replace(values=proposals.values[at], visible=visible)
     effective = torch.where(free[:, 0], N_PROPOSALS, 1 / weight.square().sum(dim=1))
     return torch.where(free, z, proposals.z[at]), chunk, effective.cpu().numpy()
+
+
+def _choice(log_weight: Tensor, u: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Choose one of each row's proposals.
+
+    Parameters
+    ----------
+    log_weight : Tensor of shape (n_proposals, CHUNK)
+    u : Tensor of shape (CHUNK, 1)
+
+    Returns
+    -------
+    weight : Tensor of shape (CHUNK, n_proposals), float64
+        Summing to 1.
+    at : tuple of Tensor of shape (CHUNK,)
+        Where among (n_proposals, CHUNK) the chosen ones are.
+    """
+    weight = log_weight.T.double().softmax(dim=1)
+    cumulated = weight.cumsum(dim=1)
+    k = torch.searchsorted(cumulated, u.double() * cumulated[:, -1:])[:, 0]
+    return weight, (k.clamp(max=len(log_weight) - 1), torch.arange(len(weight), device=u.device))
+
+
+def _start(model: TableCVAE, chunk: _Chunk, prior: Any, u: Tensor, choice: Tensor) -> Tensor:
+    """Draw latents from the prior; of `N_STARTS` one is chosen by its cells' expected factors."""
+    draws, log_weights = [], []
+    for even in shared_uniforms(N_STARTS, model.n_components).to(u.device):
+        z = _prior_draw(prior, (even + u) % 1)
+        log_weight, at = torch.zeros(CHUNK, device=u.device), 0
+        probs = model.likelihood(z, chunk.c).probs()
+        for kind, part in zip(model.table_kinds, probs, strict=True):
+            factors = model.start_tilt[at : (at := at + part[0].numel())].view_as(part[0])
+            free = ~chunk.given[:, kind.columns]
+            log_weight += ((part * factors).sum(-1).log() * free).sum(1)
+        draws.append(z)
+        log_weights.append(log_weight)
+    return torch.stack(draws)[_choice(torch.stack(log_weights), choice)[1]]
+
+
+@torch.inference_mode()
+def start_probs(model: TableCVAE, cells: Cells, noise: RowNoise) -> Iterator[Array]:
+    """Yield (n_chunk, n_atoms) probabilities of the atoms at draws from the prior."""
+    model.eval()
+    for chunk in _chunks(model, cells):
+        u = _padded(noise.latent(chunk.rows, model.n_components + 1)).to(chunk.c.device)
+        z = _prior_draw(model.prior(chunk.c), u)
+        probs = _flat(model.likelihood(z, chunk.c).probs())
+        yield probs[: chunk.rows.stop - chunk.rows.start].cpu().numpy()
 
 
 class _Proposals(NamedTuple):
@@ -546,7 +504,7 @@ def _drawn_cells(
     z: Tensor,
     noise: RowNoise,
     temperature: float,
-    tilt: Tensor | float,
+    tilt: Tensor,
 ) -> Array:
     """Draw the numbers of a chunk's rows at one latent vector each, of shape (n_rows, d)."""
     probs = model.likelihood(z, chunk.c).probs(temperature)
@@ -563,7 +521,7 @@ def _drawn_cells(
 
 def _whole(model: TableCVAE, codecs: Sequence[Codec], chunk: _Chunk, numbers: Array) -> _Chunk:
     """Return the chunk with the drawn numbers shown wherever nothing was."""
-    drawn = _encoded(codecs, numbers)
+    drawn = encoded(codecs, numbers)
     known = _padded(~np.isnan(drawn)).to(chunk.c.device)
     fresh = _padded(np.nan_to_num(drawn)).to(chunk.c.device)
     fixed = chunk.visible | chunk.given

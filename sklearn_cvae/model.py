@@ -118,6 +118,7 @@ class TableCVAE(nn.Module):
     mean_params: Tensor
     spread: Tensor
     tilt: Tensor
+    start_tilt: Tensor
 
     def __init__(
         self,
@@ -181,9 +182,10 @@ class TableCVAE(nn.Module):
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         # How much wider than the network says held-out cells lie; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
-        # Factors of atoms' probabilities in a draw's sweeps; see `inference.match_marginals`.
+        # Factors of atoms' probabilities in a draw's sweeps, and at its start; see `marginals`.
         n_atoms = sum(kind.n_columns * kind.n_atoms for kind in self.table_kinds)
         self.register_buffer("tilt", torch.ones(n_atoms))
+        self.register_buffer("start_tilt", torch.ones(n_atoms))
 
     def inputs(self, values: Tensor) -> list[Tensor]:
         """Return each kind's (n, m, n_inputs) network inputs of its cells."""

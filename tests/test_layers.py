@@ -41,6 +41,7 @@ OURS = {
     },
     "training": BOTTOM,
     "inference": {"codecs", "likelihoods", "model", "objectives", "priors", "ties"},
+    "marginals": {"codecs", "inference", "model", "ties"},
     "conditions": {"codecs", "columns", "table", "validation"},
     "validation": {"codecs", "table"},
     "answers": {
@@ -60,6 +61,7 @@ OURS = {
         "objectives",
         "priors",
         "table",
+        "marginals",
         "model",
         "training",
         "inference",
