@@ -9,6 +9,7 @@ import torch
 from scipy.stats import ks_2samp
 
 from sklearn_cvae import ConditionalVAE, load, save
+from sklearn_cvae.marginals import _raked
 from sklearn_cvae.metrics import column_shapes
 
 
@@ -21,12 +22,15 @@ def spiked(n: int = 3_000) -> pd.DataFrame:
     return pd.DataFrame({"group": group, "amount": amount, "level": level})
 
 
-def untilted(model: ConditionalVAE) -> pd.DataFrame:
+def untilted(model: ConditionalVAE, n_sweeps: int = 3) -> pd.DataFrame:
     """Return rows drawn without what `match_marginals` found."""
-    tilt = model._module.tilt.clone()
-    model._module.tilt.fill_(1.0)
-    drawn = model.sample(6_000, random_state=1)
-    model._module.tilt.copy_(tilt)
+    tilts = model._module.tilt, model._module.start_tilt
+    kept = [tilt.clone() for tilt in tilts]
+    for tilt in tilts:
+        tilt.fill_(1.0)
+    drawn = model.sample(6_000, random_state=1, n_sweeps=n_sweeps)
+    for tilt, was in zip(tilts, kept):
+        tilt.copy_(was)
     return drawn
 
 
@@ -94,3 +98,47 @@ def test_the_factors_are_kept(hasty, tmp_path):
     first = again.fit(spiked())._module.tilt.clone()
     assert torch.equal(first, hasty._module.tilt)
     assert torch.isfinite(again.fit(spiked())._module.tilt).all()
+
+
+def shares_of(masses: list, factors: list) -> list:
+    """Return the shares of each column's slots among weighed rows."""
+    expected = [m @ f for m, f in zip(masses, factors)]
+    weight = np.prod(expected, axis=0)
+    sums = [(weight / e) @ m * f for m, f, e in zip(masses, factors, expected)]
+    return [s / s.sum() for s in sums]
+
+
+def test_raked_rows_have_the_wanted_shares_though_columns_depend():
+    rng = np.random.default_rng(0)
+    kind = (rng.random(4_000) < 0.34)[:, None]  # what all three columns tell of the row
+    masses = [
+        np.where(kind, [1 - e, e], [e, 1 - e]) * np.ones((4_000, 2)) for e in (0.001, 0.02, 0.3)
+    ]
+    wanted = [np.array([0.43, 0.57]), np.array([0.43, 0.57]), np.array([0.47, 0.53])]
+    found = shares_of(masses, _raked(masses, wanted))
+    np.testing.assert_allclose(found, wanted, atol=0.005)
+
+
+def test_raking_leaves_alone_what_hardly_any_row_can_mend():
+    rare = (np.random.default_rng(0).random(4_000) < 0.01)[:, None]
+    masses = [np.where(rare, [1.0, 0.0], [0.0, 1.0])]
+    (factors,) = _raked(masses, [np.array([0.9, 0.1])])
+    np.testing.assert_array_equal(factors, [1, 1])
+
+
+def test_starts_keep_the_columns_distributions(hasty):
+    X = spiked()
+    raked = column_shapes(X, hasty.sample(6_000, random_state=1, n_sweeps=0))
+    plain = column_shapes(X, untilted(hasty, n_sweeps=0))
+    assert raked.mean() > plain.mean() + 0.01
+    assert (raked > 0.96).all()
+
+
+def test_columns_with_many_holes_are_not_raked():
+    holes = spiked()
+    holes["amount"] = holes["amount"].where(holes.index % 3 > 0)
+    model = ConditionalVAE(hidden_layer_sizes=(16,), max_iter=2, random_state=0).fit(holes)
+    tilt, at = model._module.start_tilt, 0
+    for kind in model._module.table_kinds:
+        part = tilt[at : (at := at + kind.n_columns * kind.n_atoms)]
+        assert bool((part == 1).all()) == kind.numeric
