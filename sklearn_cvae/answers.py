@@ -127,7 +127,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         n_sweeps : int, default=3
             How often each row is encoded and drawn again, which pulls it towards where real rows
             lie, and columns towards their distributions in the training table. 0 draws from the
-            density that `score_samples` returns.
+            density that `score_samples` returns, but for `ties_`.
         return_ess : bool, default=False
             Whether to return effective sample sizes too.
 

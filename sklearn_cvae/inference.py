@@ -329,16 +329,16 @@ def sample(
     """
     draws = Draws(np.empty(cells.values.shape), np.empty(len(cells.values)))
     chosen = [_Chosen(model, codecs[j], j, choice) for j, choice in choices.items()]
+    start = model.start_tilt if n_sweeps else torch.ones_like(model.start_tilt)
     model.eval()
     with torch.inference_mode():
         for chunk in _chunks(model, cells):
-            z, chunk, effective = _first_latents(model, chunk, chosen, noise, temperature)
+            z, chunk, effective = _first_latents(model, chunk, chosen, noise, temperature, start)
             n = chunk.rows.stop - chunk.rows.start
             fixed = shown[chunk.rows].copy()
             for column in chosen:
                 fixed[:, column.position] = column.numbers_in(chunk)
-            tilt = model.start_tilt
-            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature, tilt)
+            numbers = _drawn_cells(model, codecs, chunk, z, noise, temperature, start)
             for sweep in range(1, n_sweeps + 1):
                 again = noise.again(sweep)
                 u = _padded(again.latent(chunk.rows, model.n_components)).to(z.device)
@@ -356,12 +356,13 @@ def _first_latents(
     chosen: list[_Chosen],
     noise: RowNoise,
     temperature: float,
+    tilt: Tensor,
 ) -> tuple[Tensor, _Chunk, Array]:
     """Return a latent vector per row, the chunk with the choices made, and effective numbers."""
     width = model.n_components + 2 + len(chosen)
     u = _padded(noise.latent(chunk.rows, width)).to(chunk.c.device)
     prior = model.prior(chunk.c).widened(temperature**0.5)
-    z = _start(model, chunk, prior, u[:, : model.n_components + 1], u[:, -1:])
+    z = _start(model, chunk, prior, u[:, : model.n_components + 1], u[:, -1:], tilt)
     free = chunk.hidden & (len(chosen) == 0)
     if free.all():
         return z, chunk, np.full(CHUNK, float(N_PROPOSALS))
@@ -396,15 +397,19 @@ def _choice(log_weight: Tensor, u: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor
     return weight, (k.clamp(max=len(log_weight) - 1), torch.arange(len(weight), device=u.device))
 
 
-def _start(model: TableCVAE, chunk: _Chunk, prior: Any, u: Tensor, choice: Tensor) -> Tensor:
+def _start(
+    model: TableCVAE, chunk: _Chunk, prior: Any, u: Tensor, choice: Tensor, tilt: Tensor
+) -> Tensor:
     """Draw latents from the prior; of `N_STARTS` one is chosen by its cells' expected factors."""
+    if bool((tilt == 1).all()):
+        return _prior_draw(prior, u)
     draws, log_weights = [], []
     for even in shared_uniforms(N_STARTS, model.n_components).to(u.device):
         z = _prior_draw(prior, (even + u) % 1)
         log_weight, at = torch.zeros(CHUNK, device=u.device), 0
         probs = model.likelihood(z, chunk.c).probs()
         for kind, part in zip(model.table_kinds, probs, strict=True):
-            factors = model.start_tilt[at : (at := at + part[0].numel())].view_as(part[0])
+            factors = tilt[at : (at := at + part[0].numel())].view_as(part[0])
             free = ~chunk.given[:, kind.columns]
             log_weight += ((part * factors).sum(-1).log() * free).sum(1)
         draws.append(z)
