@@ -94,8 +94,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             decoded = inference.decode_latents(
                 self._module, self._table.codecs, Z, cells, inference.point("mean")
             )
-        decoded = decoded[:, : given.shape[1]]
-        return self._table.write(np.where(np.isnan(given), decoded, given), index)
+        return self._table.write(self._table.ties.settled(decoded, given), index)
 
     def sample(
         self,
@@ -350,9 +349,9 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         shown = np.where(hidden, np.nan, numbers)[rows]
         tail = (1 - coverage) / 2
         ends = [inference.quantile(tail), inference.quantile(1 - tail)]
-        estimate = self._point(shown, [inference.point("mean")], 1.0)
+        (estimate,) = self._point(shown, [inference.point("mean")], 1.0)
         interval = self._point(shown, ends, self._module.spread)
-        parts = [numbers[rows], *estimate, *interval]
+        parts = [numbers[rows], self._table.ties.settled(estimate, shown), *interval]
         return compare_cells(self._table.columns, np.flatnonzero(rows), hidden[rows], parts)
 
     def score_samples(self, X: Any) -> Array:
@@ -416,8 +415,10 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _std(self, numbers: Array, rows: Array, missing: Array) -> Array:
         std = np.zeros(missing.shape)
         if rows.any():
-            (of_rows,) = self._point(numbers[rows], [inference.point("std")], self._module.spread)
-            std[rows] = of_rows[:, : missing.shape[1]] * self._table.schema.seconds
+            decoders = [inference.point("mean"), inference.point("std")]
+            mean, of_rows = self._point(numbers[rows], decoders, self._module.spread)
+            variance = self._table.ties.settled_variances(mean, of_rows**2, numbers[rows])
+            std[rows] = np.sqrt(variance)[:, : missing.shape[1]] * self._table.schema.seconds
         return np.where(missing, std, 0.0)
 
     def _imputed_numbers(

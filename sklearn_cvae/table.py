@@ -269,7 +269,8 @@ class TableCodec:
 
     def encode(self, numbers: Array) -> Array:
         """Return the model's scalars, NaN where missing: the columns', and then their ties."""
-        numbers = np.hstack([numbers, self.ties.of(numbers)])
+        if len(self.ties):
+            numbers = np.hstack([numbers, self.ties.of(numbers)])
         values = np.empty(numbers.shape, dtype=np.float32)
         for j, codec in enumerate(self.codecs):
             values[:, j] = codec.encode(numbers[:, j])

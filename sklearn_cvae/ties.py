@@ -126,31 +126,64 @@ class Ties:
         numbers : ndarray of shape (n, d + n_ties)
             The settled columns, and what ties they have.
         """
-        d, fixed = known.shape[1], ~np.isnan(known)
-        settled = np.where(fixed, known, numbers[:, :d])
+        d = known.shape[1]
+        settled = np.where(np.isnan(known), numbers[:, :d], known)
         if not len(self):
             return settled
-        ties = range(len(self))
+        self._settle(settled, np.zeros_like(settled), numbers[:, d:], ~np.isnan(known))
+        return np.hstack([settled, self.of(settled)])
+
+    def settled_variances(self, means: Array, variances: Array, known: Array) -> Array:
+        """Return the (n, d) variances of cells that are settled, given those of each on its own.
+
+        Parameters
+        ----------
+        means, variances : ndarray of shape (n, d + n_ties)
+            Of cells, given what is known; the ties' means are their probabilities.
+        known : ndarray of shape (n, d)
+            As in `settled`.
+        """
+        d, fixed = known.shape[1], ~np.isnan(known)
+        settled = np.where(fixed, 0.0, variances[:, :d])
+        self._settle(np.where(fixed, known, means[:, :d]), settled, means[:, d:], fixed)
+        return settled
+
+    def _settle(self, numbers: Array, variances: Array, shares: Array, fixed: Array) -> None:
+        """Settle rows in place: up the trees from cells that are fixed, then down."""
+        fixed, ties = fixed.copy(), range(len(self))
         for i in reversed(ties):
             parent, child = self.parents[i], self.children[i]
             free = fixed[:, child] & ~fixed[:, parent]
-            fixed[:, parent] |= self._move(settled, child, parent, i, numbers[:, d + i], free)
+            moved = self._move(numbers, variances, (child, parent), i, shares[:, i], free)
+            fixed[:, parent] |= moved
         for i in ties:
-            parent, child = self.parents[i], self.children[i]
-            self._move(settled, parent, child, i, numbers[:, d + i], ~fixed[:, child])
-        return np.hstack([settled, self.of(settled)])
+            pair = self.parents[i], self.children[i]
+            self._move(numbers, variances, pair, i, shares[:, i], ~fixed[:, pair[1]])
 
     def _move(
-        self, numbers: Array, source: int, target: int, i: int, share: Array, rows: Array
+        self,
+        numbers: Array,
+        variances: Array,
+        pair: tuple[int, int],
+        i: int,
+        share: Array,
+        rows: Array,
     ) -> Array:
-        """Move some rows' cells to those they are tied to, in place; return where they are tied."""
-        value, (low, high) = numbers[:, source], self.ends[i]
+        """Move some rows' cells from what they are to what they are tied to, by the tie's share.
+
+        Returns
+        -------
+        tied : ndarray of shape (n,), bool
+            Where they are rather tied than not.
+        """
+        (source, target), (low, high) = pair, self.ends[i]
+        value = numbers[:, source]
         rows = rows & (share > 0) & (low <= value) & (value <= high) & (value != self.usual[i])
-        share = share[rows]
-        numbers[rows, target] = share * value[rows] + (1 - share) * numbers[rows, target]
-        moved: Array = rows.copy()
-        moved[rows] = share > 0.5
-        return moved
+        w, value, own = share[rows], value[rows], numbers[rows, target]
+        numbers[rows, target] = w * value + (1 - w) * own
+        mixed = w * variances[rows, source] + (1 - w) * variances[rows, target]
+        variances[rows, target] = mixed + w * (1 - w) * (value - own) ** 2
+        return rows & (share > 0.5)
 
 
 def tie(first: Array, second: Array, usual: Array) -> Array:

@@ -92,6 +92,15 @@ def test_settling_blends_means_by_the_ties_probability():
     np.testing.assert_allclose(settled[:, :2], [[4, 2.5], [6.5, 8]])
 
 
+def test_variances_are_those_of_the_mixture():
+    ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]), np.array([np.nan]))
+    means, variances = np.array([[4.0, 2.0, 0.25]]), np.array([[0.0, 0.5, 9.0]])
+    settled = ties.settled_variances(means, variances, np.array([[4.0, np.nan]]))
+    rng = np.random.default_rng(0)
+    drawn = np.where(rng.random(10**6) < 0.25, 4.0, rng.normal(2, 0.5**0.5, 10**6))
+    np.testing.assert_allclose(settled, [[0, drawn.var()]], rtol=0.01)
+
+
 def test_settling_stays_in_the_range_of_both_columns():
     ties = Ties(np.array([0]), np.array([1]), np.array([[0.0, 9.0]]), np.array([np.nan]))
     settled = ties.settled(np.array([[-5.0, 2.0, 1.0]]), np.full((1, 2), np.nan))
@@ -147,6 +156,19 @@ def test_means_lean_on_the_tied_cell(fitted):
     payer = truth["group"] == "payer"
     error = (filled["paid"] - truth["paid"]).abs() / truth["bill"]
     assert error[payer].median() < 0.02 < 0.1 < error[~payer].median()
+
+
+def test_a_tied_cell_is_sure(fitted):
+    truth = bills(200, seed=1)
+    hidden, payer = truth.index % 2 == 0, truth["group"] == "payer"
+    holes = truth.assign(paid=truth["paid"].mask(hidden))
+    _, std = fitted.impute(holes, return_std=True)
+    relative = std[:, 1] / truth["bill"]
+    assert relative[hidden & payer].median() < 0.5 * relative[hidden & ~payer].median()
+    check = fitted.overimpute(truth, share=0.3, random_state=0).query("column == 'paid'")
+    of_payers = payer[check["row"]].to_numpy()
+    errors = (check["estimate"] - check["truth"]).astype(float).abs()
+    assert errors[of_payers].median() < 0.5 * errors[~of_payers].median()
 
 
 def test_scores_do_not_count_ties(fitted):
