@@ -181,8 +181,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         The scale on which each number with a histogram or rank-normal likelihood is modelled:
         "linear", "log" or "sqrt", or "normal" for normal scores.
     ties_ : list of tuple
-        Pairs of number columns whose cells are often equal, to the last digit: a bill and what was
-        paid. Whether a row's are is modelled, drawn and imputed, too; see `sklearn_cvae.ties`.
+        Pairs of columns of numbers, or of times, whose cells are often equal, to the last digit: a
+        bill and what was paid. Whether a row's are is modelled, drawn and imputed, too; see
+        `sklearn_cvae.ties`.
     condition_names_ : list
         Names of the condition columns.
     loss_curve_ : list of float

@@ -208,28 +208,40 @@ class TableCodec:
 
     def _with_ties(self, series: list[Any], values: Array) -> tuple[Self, Array]:
         """Look for tied columns; return the table with them, and its encoding."""
-        seen = {
-            j: codec.seen
-            for j, (column, codec) in enumerate(zip(self.columns, self.codecs, strict=True))
-            if column.role == "number" and j not in self.conditions
-            if isinstance(codec, NumericCodec)
-        }
-        if len(seen) < 2:
-            return self, values
         some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
-        numbers = np.column_stack([self.columns[j].read(series[j])[some] for j in seen])
-        ties = Ties.fit(numbers, np.array(list(seen)), np.array(list(seen.values())))
+        offsets = np.zeros(len(series))
+        ties = Ties(offsets=offsets)
+        for group in self._comparable():
+            first = self.columns[min(group)]
+            for j in group:
+                offsets[j] = (self.columns[j].origin - first.origin) // first.unit
+            cells = [self.columns[j].read(series[j])[some] + offsets[j] for j in group]
+            seen = np.array([codec.seen + offsets[j] for j, codec in group.items()])
+            ties = ties.joined(np.column_stack(cells), np.array(list(group)), seen)
         if not len(ties):
             return self, values
-        cells = [[self.columns[j].read(series[j]) for j in pair] for pair in ties.pairs]
+        names = (default_likelihood(2),) * len(ties)
         table = replace(
             self,
             codecs=self.codecs + (TieCodec(),) * len(ties),
-            likelihoods=self.likelihoods + (default_likelihood(2),) * len(ties),
+            likelihoods=self.likelihoods + names,
             ties=ties,
         )
-        tied = [tie(a, b, usual) for (a, b), usual in zip(cells, ties.usual, strict=True)]
+        pairs = [
+            [self.columns[j].read(series[j]) + offsets[j] for j in pair] for pair in ties.pairs
+        ]
+        tied = [tie(a, b, usual) for (a, b), usual in zip(pairs, ties.usual, strict=True)]
         return table, np.column_stack([values, *tied]).astype(np.float32)
+
+    def _comparable(self) -> list[dict[int, NumericCodec]]:
+        """Return columns whose cells may be equal: numbers; times of one dtype and resolution."""
+        groups: dict[Hashable, dict[int, NumericCodec]] = {}
+        for j, (column, codec) in enumerate(zip(self.columns, self.codecs, strict=True)):
+            if j not in self.conditions and isinstance(codec, NumericCodec):
+                dtype = str(column.template.dtype) if column.role == "time" else ""
+                key = column.role, dtype, column.unit, column.origin % column.unit
+                groups.setdefault(key, {})[j] = codec
+        return [group for group in groups.values() if len(group) > 1]
 
     def read(self, X: Any, target: pd.Series | None = None, *, strict: bool = False) -> Array:
         """Return (n, d) numbers; warn once, or raise, naming levels not seen in training.

@@ -9,7 +9,7 @@ like any other, and a row is settled when it is drawn: tied cells become one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -48,16 +48,19 @@ class Ties:
     usual : ndarray of shape (n_ties,)
         The value that many cells of both columns have, often zero: two such cells are no tie. NaN
         if there is none.
+    offsets : ndarray of shape (d,)
+        What makes the columns' numbers comparable: where times of each are counted from. `ends` and
+        `usual` are of numbers with their offsets.
     """
 
     parents: Array = field(default_factory=lambda: np.empty(0, dtype=int))
     children: Array = field(default_factory=lambda: np.empty(0, dtype=int))
     ends: Array = field(default_factory=lambda: np.empty((0, 2)))
     usual: Array = field(default_factory=lambda: np.empty(0))
+    offsets: Array = field(default_factory=lambda: np.zeros(1))
 
-    @classmethod
-    def fit(cls, columns: Array, positions: Array, seen: Array) -> Self:
-        """Find the pairs that are equal too often for chance.
+    def joined(self, columns: Array, positions: Array, seen: Array) -> Self:
+        """Return these ties and those among further columns: what is equal too often for chance.
 
         Values that many cells share are no evidence, nor are whole numbers that are as often next
         to one another as equal.
@@ -65,7 +68,8 @@ class Ties:
         Parameters
         ----------
         columns : ndarray of shape (n, k)
-            The numbers, some rows of them, of the columns that may be tied; NaN where missing.
+            The numbers, some rows of them, of columns that may be tied to one another, with their
+            offsets; NaN where missing.
         positions : ndarray of shape (k,), int
             The columns' positions in the table.
         seen : ndarray of shape (k, 2)
@@ -78,19 +82,25 @@ class Ties:
         >>> paid = np.where(rng.random(200) < 0.3, bill, rng.normal(size=200))
         >>> columns = np.column_stack([paid, rng.normal(size=200), bill])
         >>> seen = np.stack([columns.min(axis=0), columns.max(axis=0)], axis=1)
-        >>> ties = Ties.fit(columns, np.arange(3), seen)
+        >>> ties = Ties().joined(columns, np.arange(3), seen)
         >>> ties.parents, ties.children
         (array([0]), array([2]))
         """
         pairs = list(_forest(_equal_pairs(columns), len(positions)))
         if not pairs:
-            return cls()
+            return self
         first, second = np.array(pairs).T
         low = np.maximum(seen[first, 0], seen[second, 0])
         high = np.minimum(seen[first, 1], seen[second, 1])
         usual = [_usual(columns[:, i], columns[:, j]) for i, j in pairs]
         ends = np.stack([low, high], axis=1)
-        return cls(positions[first], positions[second], ends, np.array(usual))
+        return replace(
+            self,
+            parents=np.r_[self.parents, positions[first]],
+            children=np.r_[self.children, positions[second]],
+            ends=np.r_[self.ends, ends],
+            usual=np.r_[self.usual, usual],
+        )
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -109,6 +119,7 @@ class Ties:
 
     def of(self, numbers: Array) -> Array:
         """Return the (n, n_ties) ties of known rows: 1, 0, or NaN where a cell is missing."""
+        numbers = numbers + self.offsets
         return tie(numbers[:, self.parents], numbers[:, self.children], self.usual)
 
     def settled(self, numbers: Array, known: Array) -> Array:
@@ -130,7 +141,9 @@ class Ties:
         settled = np.where(np.isnan(known), numbers[:, :d], known)
         if not len(self):
             return settled
+        settled += self.offsets
         self._settle(settled, np.zeros_like(settled), numbers[:, d:], ~np.isnan(known))
+        settled -= self.offsets
         return np.hstack([settled, self.of(settled)])
 
     def settled_variances(self, means: Array, variances: Array, known: Array) -> Array:
@@ -145,7 +158,8 @@ class Ties:
         """
         d, fixed = known.shape[1], ~np.isnan(known)
         settled = np.where(fixed, 0.0, variances[:, :d])
-        self._settle(np.where(fixed, known, means[:, :d]), settled, means[:, d:], fixed)
+        numbers = np.where(fixed, known, means[:, :d]) + self.offsets
+        self._settle(numbers, settled, means[:, d:], fixed)
         return settled
 
     def _settle(self, numbers: Array, variances: Array, shares: Array, fixed: Array) -> None:

@@ -30,7 +30,7 @@ def bills(n: int = 500, seed: int = 0) -> pd.DataFrame:
 def find(*columns: np.ndarray) -> list[tuple[int, int]]:
     table = np.column_stack(columns)
     seen = np.stack([np.nanmin(table, axis=0), np.nanmax(table, axis=0)], axis=1)
-    return Ties.fit(table, np.arange(len(columns)), seen).pairs
+    return Ties().joined(table, np.arange(len(columns)), seen).pairs
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_equal_cells_of_a_usual_value_are_not_tied():
     bill = np.where(rng.random(500) < 0.2, 0.0, rng.normal(size=500))
     paid = np.where(rng.random(500) < 0.5, bill, rng.normal(size=500))
     table = np.column_stack([bill, paid])
-    ties = Ties.fit(table, np.arange(2), np.array([[-9.0, 9.0]] * 2))
+    ties = Ties().joined(table, np.arange(2), np.array([[-9.0, 9.0]] * 2))
     np.testing.assert_array_equal(ties.usual, [0])
     np.testing.assert_array_equal(ties.of(table)[:, 0], (bill == paid) & (bill != 0))
     settled = ties.settled(np.array([[0.0, 2.0, 1.0]]), np.full((1, 2), np.nan))
@@ -199,6 +199,26 @@ def test_a_model_with_ties_is_saved_and_fitted_further(fitted, tmp_path):
     )
     model = ConditionalVAE(2, max_iter=1, warm_start=True, random_state=0).fit(bills(100))
     assert model.fit(bills(100, seed=1)).ties_ == [("paid", "bill")]
+
+
+def test_times_are_tied_whatever_they_are_counted_from():
+    rng = np.random.default_rng(0)
+    first = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 500), unit="D")
+    later = first + pd.to_timedelta(rng.integers(1, 400, 500), unit="D")
+    once = rng.random(500) < 0.4
+    table = pd.DataFrame({"first": first, "last": np.where(once, first, later)})
+    table["visits"] = np.where(once, 1, rng.integers(2, 30, 500))
+    model = ConditionalVAE(4, max_iter=40, random_state=0).fit(table)
+    assert model.ties_ == [("first", "last")]
+    drawn = model.sample(500, random_state=0)
+    equal = drawn["first"] == drawn["last"]
+    assert equal.mean() == pytest.approx(once.mean(), abs=0.08)
+    assert equal[drawn["visits"] == 1].mean() > 0.9
+    assert drawn.dtypes.equals(table.dtypes)
+    filled = model.impute(
+        table.assign(last=table["last"].mask(table.index < 100)), strategy="median"
+    )
+    assert (filled["last"] == table["last"])[(table.index < 100) & once].mean() > 0.9
 
 
 def test_polars_and_arrays_have_ties():
