@@ -137,13 +137,13 @@ class Ties:
         numbers : ndarray of shape (n, d + n_ties)
             The settled columns, and what ties they have.
         """
-        d = known.shape[1]
-        settled = np.where(np.isnan(known), numbers[:, :d], known)
+        d, free = known.shape[1], np.isnan(known)
+        settled = np.where(free, numbers[:, :d], known)
         if not len(self):
             return settled
-        settled += self.offsets
-        self._settle(settled, np.zeros_like(settled), numbers[:, d:], ~np.isnan(known))
-        settled -= self.offsets
+        moved = settled + self.offsets
+        self._settle(moved, np.zeros_like(moved), numbers[:, d:], ~free)
+        settled = np.where(free, moved - self.offsets, known)
         return np.hstack([settled, self.of(settled)])
 
     def settled_variances(self, means: Array, variances: Array, known: Array) -> Array:
