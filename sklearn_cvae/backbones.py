@@ -91,8 +91,8 @@ class Backbone:
     starts_linear: bool = False
     """Whether the encoder also sees, and corrects, the posterior of a linear model."""
 
-    bears_ties: bool = False
-    """Whether the table may have further columns, of the cells that equal another's."""
+    tabular: bool = False
+    """Whether columns have no place in space or time: some may be ties, and starts are raked."""
 
     def check(self, layout: Layout) -> None:
         """Raise ValueError if a table does not suit this backbone."""
@@ -149,7 +149,7 @@ class MLP(Backbone):
     ordered: bool = False
 
     @property
-    def bears_ties(self) -> bool:  # type: ignore[override]
+    def tabular(self) -> bool:  # type: ignore[override]
         return not self.ordered
 
     def visible_blocks(

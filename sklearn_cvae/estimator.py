@@ -502,7 +502,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _looks_for_ties(self) -> bool:
         """Whether ties can be columns: they have no place in a grid, and do not hide themselves."""
         backbone = chosen(self.backbone, {"mlp": MLP})
-        return backbone.bears_ties and self.missing_mechanism == "ignorable"
+        return backbone.tabular and self.missing_mechanism == "ignorable"
 
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)

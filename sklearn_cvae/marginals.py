@@ -63,7 +63,7 @@ def match_marginals(
     wanted = _wanted_shares(model, codecs, cells, weight, rows, noise)
     nothing = Cells(cells.values[rows], np.zeros_like(given), given)
     whole = np.flatnonzero(cells.visible.mean(axis=0) >= MIN_VISIBLE).tolist()
-    if whole:
+    if whole and model.backbone.tabular:
         start = _start_factors(model, nothing, noise, wanted, whole)
         model.start_tilt.copy_(torch.from_numpy(start))
     asked = np.full((n, given.shape[1] - len(ties)), np.nan)

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import ks_2samp
 
 from sklearn_cvae import ConditionalVAE, load, save
+from sklearn_cvae.backbones import MLP
 from sklearn_cvae.marginals import _raked
 from sklearn_cvae.metrics import column_shapes
 
@@ -147,3 +148,9 @@ def test_columns_with_many_holes_are_not_raked():
     for kind in model._module.table_kinds:
         part = tilt[at : (at := at + kind.n_columns * kind.n_atoms)]
         assert bool((part == 1).all()) == kind.numeric
+
+
+def test_steps_in_time_are_not_raked():
+    model = ConditionalVAE(backbone=MLP(ordered=True), hidden_layer_sizes=(8,), max_iter=1)
+    tilt = model.fit(spiked(300))._module.start_tilt
+    assert torch.equal(tilt, torch.ones_like(tilt))
