@@ -28,6 +28,7 @@ import torch
 from torch import nn
 
 from sklearn_cvae import ConditionalVAE, inference
+from sklearn_cvae.optimizers import Muon
 from sklearn_cvae.training import (
     MUON_RATIO,
     Batch,
@@ -62,7 +63,7 @@ def bare_epoch(module: nn.Module, data: TableDataset, n_epochs: int) -> None:
     """The training loop as one would write it by hand."""
     matrices, outputs, others = split_parameters(module)
     adam = torch.optim.AdamW([*outputs, *others], lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.0)
-    muon = torch.optim.Muon(matrices, lr=4.5e-3 * MUON_RATIO, weight_decay=0.0)
+    muon = Muon(matrices, lr=4.5e-3 * MUON_RATIO, weight_decay=0.0)
     generator = torch.Generator().manual_seed(0)
     values, observed, weight = data.table
     n_steps, step = n_epochs * -(-len(data) // BATCH), 0

@@ -27,22 +27,26 @@ class FactorAnalysis(nn.Module):
 
     Parameters
     ----------
-    n_features, n_factors, n_condition : int
+    owner : Tensor of shape (n_features,), int64
+        The column that each feature is of: cells are seen or not, with all their features.
+    n_factors, n_condition : int
 
     Notes
     -----
     Before `fit` all loadings are zero, and the posterior is the prior whatever is seen.
     """
 
+    owner: Tensor
     mean: Tensor
     scale: Tensor
     effects: Tensor
     loadings: Tensor
     noise: Tensor
 
-    def __init__(self, n_features: int, n_factors: int, n_condition: int) -> None:
+    def __init__(self, owner: Tensor, n_factors: int, n_condition: int) -> None:
         super().__init__()
-        self.n_factors = n_factors
+        n_features, self.n_factors = len(owner), n_factors
+        self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("effects", torch.zeros(n_features, n_condition))
@@ -56,42 +60,85 @@ class FactorAnalysis(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
-        shown : Tensor of shape (n, n_features)
-            1 where a feature is seen, else 0.
+        shown : Tensor of shape (n, n_columns)
+            1 where a cell is seen, else 0.
         c : Tensor of shape (n, n_condition)
 
         Returns
         -------
         loc, log_scale : Tensor of shape (n, n_factors)
         """
-        centred = (x - self.mean - c @ self.effects.T) / self.scale * shown
-        loc, root = _posterior(centred, shown, self.loadings, self.noise)
+        seen = shown[:, self.owner]
+        centred = (x - self.mean - c @ self.effects.T) / self.scale * seen
+        loc, root = self._posterior(centred, shown, self.loadings, self.noise)
         return loc, root.square().sum(dim=1).log() / 2
 
     @torch.no_grad()
     def fit(self, x: Tensor, shown: Tensor, c: Tensor) -> None:
         """Estimate by expectation-maximisation, in float64; parameters as in `forward`."""
         x, shown, c = x.double(), shown.double(), c.double()
-        count = shown.sum(0).clamp(min=1)
-        mean = (x * shown).sum(0) / count
-        effects = _effects((x - mean) * shown, count / len(x), c)
+        seen = shown[:, self.owner]
+        count = seen.sum(0).clamp(min=1)
+        mean = (x * seen).sum(0) / count
+        effects = _effects((x - mean) * seen, count / len(x), c)
         self.effects.copy_(effects)
         x = x - c @ effects.T
-        mean = (x * shown).sum(0) / count
-        scale = (((x - mean) ** 2 * shown).sum(0) / count).sqrt()
+        mean = (x * seen).sum(0) / count
+        scale = (((x - mean) ** 2 * seen).sum(0) / count).sqrt()
         scale = torch.where(scale > 1e-6, scale, 1.0)
         self.mean.copy_(mean)
         self.scale.copy_(scale)
         if self.n_factors == 0:
             return
-        x = (x - mean) / scale * shown
+        x = (x - mean) / scale * seen
         loadings, noise = _leading_components(x, self.n_factors), torch.full_like(mean, 0.5)
         shift = torch.zeros_like(mean)
         for _ in range(N_ITERATIONS):
-            loadings, noise, shift = _em_step(x, shown, loadings, noise, shift)
+            loadings, noise, shift = self._em_step(x, shown, loadings, noise, shift)
         self.mean.add_(scale * shift)
         self.loadings.copy_(loadings @ _independent_axes(loadings, noise))
         self.noise.copy_(noise)
+
+    def _posterior(
+        self, centred: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return means (n, k), and matrices A (n, k, k) whose A^T A are the covariances."""
+        k = self.n_factors
+        eye = torch.eye(k, dtype=loadings.dtype, device=loadings.device)
+        weighted = loadings / noise[:, None]
+        of_features = (weighted[:, :, None] * loadings[:, None, :]).flatten(1)
+        of_columns = loadings.new_zeros((shown.shape[1], k * k))
+        of_columns.index_add_(0, self.owner, of_features)
+        precision = torch.addmm(eye.flatten(), shown, of_columns).unflatten(1, (k, k))
+        worked_out, of_row = _once_for_whole_rows(shown)
+        root = torch.linalg.cholesky(precision[worked_out])
+        inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)[of_row]
+        loc = inverse.mT @ (inverse @ (centred @ weighted)[:, :, None])
+        return loc[:, :, 0], inverse
+
+    def _em_step(
+        self, x: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor, shift: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Update loadings, whose prior is N(0, 1), noise and mean by one step of the algorithm."""
+        d, k = loadings.shape
+        of_columns, cross = x.new_zeros((shown.shape[1], (k + 1) ** 2)), x.new_zeros((d, k + 1))
+        for rows in torch.arange(len(x)).split(CHUNK):
+            centred = (x[rows] - shift) * shown[rows][:, self.owner]
+            loc, inverse = self._posterior(centred, shown[rows], loadings, noise)
+            z = torch.cat([loc, torch.ones_like(loc[:, :1])], dim=1)
+            second = z[:, :, None] * z[:, None, :]
+            second[:, :k, :k] += inverse.mT @ inverse
+            of_columns += shown[rows].T @ second.flatten(1)
+            cross += x[rows].T @ z
+        gram = of_columns[self.owner].unflatten(1, (k + 1, k + 1))
+        gram.diagonal(dim1=1, dim2=2)[:, :k] += noise[:, None]
+        gram[:, k, k] += 1e-6
+        solution = torch.linalg.solve(gram, cross)
+        # Each column's regression on the factors costs it k + 1 degrees of freedom.
+        freedom = (shown.sum(0)[self.owner] - k - 1).clamp(min=1)
+        residual = (x**2).sum(0) - (solution * cross).sum(1)
+        variance = (residual / freedom).clamp(min=NOISE_FLOOR, max=1.0)
+        return solution[:, :k], variance, solution[:, k]
 
 
 def _effects(centred: Tensor, share: Tensor, c: Tensor) -> Tensor:
@@ -123,53 +170,14 @@ def _effects(centred: Tensor, share: Tensor, c: Tensor) -> Tensor:
     return (axes @ (shrunk[best].T * cross)).T
 
 
-def _posterior(
-    centred: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return means (n, k), and matrices A (n, k, k) whose A^T A are the covariances."""
-    k = loadings.shape[1]
-    eye = torch.eye(k, dtype=loadings.dtype, device=loadings.device)
-    weighted = loadings / noise[:, None]
-    outer = (weighted[:, :, None] * loadings[:, None, :]).flatten(1)
-    precision = eye + (shown @ outer).unflatten(1, (k, k))
-    worked_out, of_row = _once_for_whole_rows(shown)
-    root = torch.linalg.cholesky(precision[worked_out])
-    inverse = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)[of_row]
-    loc = inverse.mT @ (inverse @ (centred @ weighted)[:, :, None])
-    return loc[:, :, 0], inverse
-
-
 def _once_for_whole_rows(shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows of which only one shows everything, and which of them stands for each row."""
-    whole = shown.bool().all(dim=1)
+    """Return rows of which only one shows all that any does, and which stands for each row."""
+    whole = (shown == shown.amax(dim=0)).all(dim=1)
     first = whole.int().argmax()
     worked_out = ~whole
     worked_out[first] = True
     of_row = worked_out.cumsum(0) - 1
     return worked_out, torch.where(whole, of_row[first], of_row)
-
-
-def _em_step(
-    x: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor, shift: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Update loadings, whose prior is N(0, 1), noise and mean by one step of the algorithm."""
-    d, k = loadings.shape
-    gram, cross = x.new_zeros((d, (k + 1) ** 2)), x.new_zeros((d, k + 1))
-    for rows in torch.arange(len(x)).split(CHUNK):
-        loc, inverse = _posterior((x[rows] - shift) * shown[rows], shown[rows], loadings, noise)
-        z = torch.cat([loc, torch.ones_like(loc[:, :1])], dim=1)
-        second = z[:, :, None] * z[:, None, :]
-        second[:, :k, :k] += inverse.mT @ inverse
-        gram += shown[rows].T @ second.flatten(1)
-        cross += x[rows].T @ z
-    gram = gram.unflatten(1, (k + 1, k + 1))
-    gram.diagonal(dim1=1, dim2=2)[:, :k] += noise[:, None]
-    gram[:, k, k] += 1e-6
-    solution = torch.linalg.solve(gram, cross)
-    # Each column's regression on the factors costs it k + 1 degrees of freedom.
-    freedom = (shown.sum(0) - k - 1).clamp(min=1)
-    residual = (x**2).sum(0) - (solution * cross).sum(1)
-    return solution[:, :k], (residual / freedom).clamp(min=NOISE_FLOOR, max=1.0), solution[:, k]
 
 
 def _leading_components(x: Tensor, k: int) -> Tensor:

@@ -114,7 +114,6 @@ class TableCVAE(nn.Module):
     tied: Tensor
     noise_scale: Tensor
     condition_inputs: Tensor
-    feature_owner: Tensor
     mean_params: Tensor
     spread: Tensor
     tilt: Tensor
@@ -163,11 +162,11 @@ class TableCVAE(nn.Module):
         if CONDITIONING[conditioning].embedded:
             self.embedding = ConditionEmbedding(widths, generator)
             widths = [EMBEDDED_WIDTH] * len(widths)
-        feature_owner = [k.columns.repeat_interleave(k.n_features) for k in self.table_kinds]
-        self.register_buffer("feature_owner", torch.cat(feature_owner), persistent=False)
-        k = min(n_factors, n_components, len(self.feature_owner)) if backbone.starts_linear else 0
+        of_features = [k.columns.repeat_interleave(k.n_features) for k in self.table_kinds]
+        feature_owner = torch.cat(of_features)
+        k = min(n_factors, n_components, len(feature_owner)) if backbone.starts_linear else 0
         self.n_linear = 0 if self.embedding is not None else sum(widths)
-        self.factors = FactorAnalysis(len(self.feature_owner), k, self.n_linear)
+        self.factors = FactorAnalysis(feature_owner, k, self.n_linear)
         self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
         self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
         blocks = Blocks(
@@ -200,7 +199,7 @@ class TableCVAE(nn.Module):
 
     def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
         """Return q(z | visible cells, c): the linear model's posterior, corrected by a network."""
-        shown = visible[:, self.feature_owner].to(inputs[0].dtype)
+        shown = visible.to(inputs[0].dtype)
         start = self.factors(self._features(inputs), shown, c[:, : self.n_linear])
         seen = torch.cat([self._masked(inputs, visible), *start], dim=1)
         loc, log_scale = self.encoder(seen, c).chunk(2, dim=1)
@@ -236,8 +235,7 @@ class TableCVAE(nn.Module):
         self.prior_net.start([x * observed[:, k.columns, None] for k, x in shown], generator)
         features = self._features(inputs)
         c = self.condition(inputs, observed & self.is_condition)[:, : self.n_linear]
-        modelled = observed & ~self.is_condition
-        factors.fit(features, modelled[:, self.feature_owner], c)
+        factors.fit(features, observed & ~self.is_condition, c)
         at_feature = at_mean = 0
         for kind in self.table_kinds:
             kind.start(values[:, kind.columns], observed[:, kind.columns])

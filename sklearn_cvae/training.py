@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
+from sklearn_cvae.optimizers import Muon
+
 Array = NDArray[Any]
 
 MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
@@ -208,9 +210,7 @@ class CVAENet(NeuralNet):
         )
         self._optimizers_in_use: list[torch.optim.Optimizer] = [self.optimizer_]
         if matrices:
-            self.muon_: Any = torch.optim.Muon(
-                matrices, lr=self.lr * MUON_RATIO, weight_decay=decay
-            )
+            self.muon_: Any = Muon(matrices, lr=self.lr * MUON_RATIO, weight_decay=decay)
             self._optimizers_in_use.append(self.muon_)
         self._base_rates = [
             (group, group["lr"]) for o in self._optimizers_in_use for group in o.param_groups

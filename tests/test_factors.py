@@ -20,7 +20,7 @@ def truth():
 @pytest.fixture(scope="module")
 def factors(truth):
     _, x, shown = truth
-    model = FactorAnalysis(6, 2, 0)
+    model = FactorAnalysis(torch.arange(6), 2, 0)
     model.fit(x, shown, x[:, :0])
     return model
 
@@ -51,12 +51,25 @@ def test_nothing_seen_is_the_prior(factors):
     assert torch.equal(log_scale, torch.zeros(1, 2))
 
 
+def test_features_of_a_column_are_seen_together(truth):
+    _, x, shown = truth
+    by_column = FactorAnalysis(torch.tensor([0, 0, 0, 1, 1, 2]), 2, 0)
+    by_feature = FactorAnalysis(torch.arange(6), 2, 0)
+    cells = shown[:, [0, 3, 5]]
+    for model, seen in ((by_column, cells), (by_feature, cells[:, by_column.owner])):
+        model.fit(x, seen, x[:, :0])
+    answers = [by_column(x, cells.float(), x[:, :0])]
+    answers.append(by_feature(x, cells[:, by_column.owner].float(), x[:, :0]))
+    for one, other in zip(*answers, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_a_constant_or_unseen_feature_is_harmless():
     x = torch.randn((50, 3), generator=torch.Generator().manual_seed(0))
     x[:, 1] = 7.0
     shown = torch.ones(50, 3)
     shown[:, 2] = 0
-    model = FactorAnalysis(3, 2, 0)
+    model = FactorAnalysis(torch.arange(3), 2, 0)
     model.fit(x, shown, x[:, :0])
     assert all(torch.isfinite(part).all() for part in model(x, shown, x[:, :0]))
 
@@ -66,7 +79,7 @@ def test_what_the_condition_explains_is_not_in_the_factors(truth):
     group = torch.arange(len(x)) % 3
     c = torch.cat([torch.eye(3)[group], torch.ones(len(x), 1)], dim=1)
     effect = torch.tensor([[0.0] * 6, [5.0] * 6, [-1.0, 2.0, 3.0, 0.0, 0.0, 9.0]])
-    model = FactorAnalysis(6, 2, 4)
+    model = FactorAnalysis(torch.arange(6), 2, 4)
     model.fit(x + effect[group], shown, c)
     learned = torch.eye(3) @ model.effects[:, :3].T
     expected = effect - effect.mean(dim=0)
@@ -84,10 +97,10 @@ def test_many_conditions_are_not_learned_by_heart():
     generator = torch.Generator().manual_seed(1)
     c = torch.randn((600, 150), generator=generator)
     x = 2 * c[:, :1] + torch.randn((600, 1), generator=generator)
-    model = FactorAnalysis(1, 0, 150)
+    model = FactorAnalysis(torch.arange(1), 0, 150)
     model.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200])
     error = x[200:] - c[200:] @ model.effects.T - model.mean
     assert error.std() < 1.75
-    few = FactorAnalysis(1, 0, 1)
+    few = FactorAnalysis(torch.arange(1), 0, 1)
     few.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200, :1])
     assert few.effects.item() == pytest.approx(2, abs=0.2)

@@ -1,0 +1,95 @@
+"""Muon for the weight matrices of hidden layers, all of one shape in one batched product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+# The quintic whose slope at zero is steepest while all singular values end within 0.7 and 1.2.
+QUINTIC = 3.4445, -4.7750, 2.0315
+N_STEPS, MOMENTUM, EPS = 5, 0.95, 1e-7
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov's momentum, orthogonalised.
+
+    The same steps as `torch.optim.Muon`, which multiplies one matrix after another in bfloat16:
+    for small matrices on a CPU that takes three times as long, half of a small network's training.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        Matrices.
+    lr : float
+    weight_decay : float
+
+    References
+    ----------
+    Jordan et al. Muon: An optimizer for hidden layers in neural networks. 2024.
+
+    Examples
+    --------
+    >>> weight = torch.nn.Parameter(torch.ones(2, 2))
+    >>> optimizer = Muon([weight], lr=0.1, weight_decay=0.0)
+    >>> weight.square().sum().backward()
+    >>> optimizer.step()
+    >>> bool((weight < 1).all())
+    True
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Take one step; `closure`, if given, computes the loss anew."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
+            for param in group["params"]:
+                if param.grad is not None:
+                    by_shape.setdefault(param.shape, []).append(param)
+            for shape, params in by_shape.items():
+                updates = orthogonalized(torch.stack([self._momentum(p) for p in params]))
+                rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+                for param, update in zip(params, updates, strict=True):
+                    param.mul_(1 - group["lr"] * group["weight_decay"])
+                    param.add_(update, alpha=-rate)
+        return loss
+
+    def _momentum(self, param: Tensor) -> Tensor:
+        state: dict[str, Any] = self.state[param]
+        grad: Any = param.grad
+        buffer = state.setdefault("momentum_buffer", torch.zeros_like(param))
+        buffer.lerp_(grad, 1 - MOMENTUM)
+        look_ahead: Tensor = grad.lerp(buffer, MOMENTUM)
+        return look_ahead
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Bring all singular values near one, by Newton and Schulz's iteration.
+
+    Parameters
+    ----------
+    matrices : Tensor of shape (n, rows, columns)
+    """
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)
+    a, b, c = QUINTIC
+    for _ in range(N_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x

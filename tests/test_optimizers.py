@@ -1,0 +1,70 @@
+"""Muon against torch's, which takes the same steps one matrix at a time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sklearn_cvae.optimizers import Muon, orthogonalized
+
+SHAPES = [(16, 16), (16, 16), (8, 24), (24, 8)]
+
+
+def weights():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
+
+
+def take_steps(optimizer, params, n_steps=5):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        sum(
+            (p - torch.randn(p.shape, generator=generator)).square().sum() for p in params
+        ).backward()
+        optimizer.step()
+
+
+def test_steps_are_those_of_torch():
+    ours, theirs = weights(), weights()
+    take_steps(Muon(ours, lr=0.1, weight_decay=0.2), ours)
+    take_steps(torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2), theirs)
+    for before, one, other in zip(weights(), ours, theirs, strict=True):
+        moved = (one - before).norm()
+        assert moved > 1
+        assert (one - other).norm() < 0.02 * moved  # theirs are rounded to eight bits
+
+
+@pytest.mark.parametrize("shape", SHAPES[1:])
+def test_singular_values_end_near_one(shape):
+    matrices = torch.randn((3, *shape), generator=torch.Generator().manual_seed(2))
+    matrices *= torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
+    values = torch.linalg.svdvals(orthogonalized(matrices))
+    assert values.max() < 1.3
+    assert values.median() > 0.6
+    aligned = (orthogonalized(matrices) * matrices).sum(dim=(1, 2))
+    assert (aligned > 0).all()
+
+
+def test_a_weight_without_gradient_and_one_of_zeros_stay():
+    used, unused, flat = weights()[:3]
+    optimizer = Muon([used, unused, flat], lr=0.1, weight_decay=0.0)
+    (used.square().sum() + 0 * flat.sum()).backward()
+    optimizer.step()
+    _, before, flat_before = weights()[:3]
+    assert torch.equal(unused, before)
+    assert torch.equal(flat, flat_before)
+
+
+def test_a_closure_is_evaluated():
+    (weight,) = weights()[:1]
+    optimizer = Muon([weight], lr=0.1, weight_decay=0.0)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()
+        return loss.item()
+
+    losses = [optimizer.step(closure) for _ in range(3)]
+    assert losses[2] < losses[0]
