@@ -329,11 +329,11 @@ class TableCVAE(nn.Module):
         shape = (n_draws, *full.loc.shape)
         z = full.draw(torch.randn(shape, generator=generator, device=values.device))
         prior = self.prior(c)
-        log_prior = torch.stack([prior.log_prob(draw) for draw in z])
         # Rows with visible cells teach the prior where latents lie, without being drawn to it:
         # a term of value zero whose gradient reaches the prior alone.
-        fit_of_prior = prior.log_prob(z[0].detach())
-        fit_of_prior = fit_of_prior - fit_of_prior.detach()
+        drawn = torch.where(all_hidden[:, None], z, z.detach())
+        log_prior = torch.stack([prior.log_prob(draw) for draw in drawn])
+        fit_of_prior = log_prior[0] - log_prior[0].detach()
         log_partial = partial.log_prob(z) + fit_of_prior
         log_ratio = full.log_prob(z) - torch.where(all_hidden, log_prior, log_partial)
         kl_prior = log_ratio.mean(dim=0)
