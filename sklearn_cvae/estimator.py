@@ -135,12 +135,13 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     alpha : float, default=0.0
         Weight decay.
     batch_size : "auto" or int, default="auto"
-        Rows per optimiser step; "auto" is 512, less for tables under 2,000 rows.
+        Rows per optimiser step; "auto" is 512, less for tables under 4,300 rows, and 1,024 from
+        10,000 rows on.
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
         Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
-        optimiser steps, from 5,300 rows fewer, down to 60 at 13,300, and above 50,000 as many as
+        optimiser steps, from 5,300 rows fewer, down to 80 at 10,000, and above 37,500 as many as
         show 3,000,000 rows, but at least 20.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.

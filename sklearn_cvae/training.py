@@ -24,8 +24,9 @@ from sklearn_cvae.optimizers import Muon
 Array = NDArray[Any]
 
 MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
-ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 60
+ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
 MAX_ROWS_SHOWN, MIN_EPOCHS = 3_000_000, 20
+MANY_ROWS = 10_000
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
 VALIDATION_SEED = 0
@@ -477,7 +478,15 @@ def trained_net(module: nn.Module, device: str) -> CVAENet:
 
 
 def auto_batch_size(n_rows: int) -> int:
-    """Powers of two from 32 to 512, so that small tables still get enough steps per epoch."""
+    """Powers of two from 32 to 512, so that small tables still get enough steps; 1,024 of many.
+
+    Examples
+    --------
+    >>> [auto_batch_size(n) for n in (150, 1_400, 5_000, 30_000)]
+    [32, 256, 512, 1024]
+    """
+    if n_rows >= MANY_ROWS:
+        return 1024
     return int(np.clip(2 ** round(np.log2(max(n_rows / 6, 1))), 32, 512))
 
 
@@ -485,12 +494,12 @@ def auto_epochs(n_rows: int, steps_per_epoch: int) -> int:
     """Return how many epochs a table needs.
 
     150; fewer for tables under 2,000 rows, which are learned by heart, yet 500 steps; fewer from
-    5,300 rows, down to 60 at 13,300, and above 50,000 rows as many as show 3,000,000 rows, yet 20.
+    5,300 rows, down to 80 at 10,000, and above 37,500 rows as many as show 3,000,000 rows, yet 20.
 
     Examples
     --------
-    >>> auto_epochs(150, 5), auto_epochs(3_000, 6), auto_epochs(30_000, 59)
-    (100, 150, 60)
+    >>> auto_epochs(150, 5), auto_epochs(3_000, 6), auto_epochs(30_000, 30)
+    (100, 150, 80)
     """
     in_proportion = MAX_EPOCHS * n_rows / ROWS_FOR_MAX_EPOCHS
     enough = max(in_proportion, MIN_STEPS / steps_per_epoch)
