@@ -38,7 +38,9 @@ from sklearn_cvae.ties import TieCodec, Ties
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
-MAGIC = "sklearn_cvae-1"
+# The number goes up whenever a file of before could no longer be read.
+FORMAT = "sklearn_cvae-"
+MAGIC = f"{FORMAT}2"
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = (
     "loss_curve_",
@@ -94,7 +96,7 @@ def load(path: str | os.PathLike[str]) -> ConditionalVAE | CVAEImputer:
     Raises
     ------
     ValueError
-        If the file is not one of ours, or was changed since.
+        If the file is not one of ours, was changed since, or is of another format.
 
     Examples
     --------
@@ -109,6 +111,11 @@ def load(path: str | os.PathLike[str]) -> ConditionalVAE | CVAEImputer:
     """
     line, _, content = Path(path).read_bytes().partition(b"\n")
     magic, _, digest = line.decode("ascii", errors="replace").partition(" ")
+    if magic != MAGIC and magic.startswith(FORMAT):
+        raise ValueError(
+            f"{path} has the format {magic!r}, this version of sklearn_cvae reads {MAGIC!r}. "
+            "Load it with the version that wrote it, or fit and save anew."
+        )
     if magic != MAGIC:
         raise ValueError(f"{path} was not written by sklearn_cvae.save.")
     if hashlib.sha256(content).hexdigest() != digest:

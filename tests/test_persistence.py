@@ -83,7 +83,7 @@ def test_every_changed_byte_is_noticed(fitted, tmp_path):
         changed = bytearray(content)
         changed[position] ^= 1
         path.write_bytes(changed)
-        with pytest.raises(ValueError, match=r"damaged|not written by"):
+        with pytest.raises(ValueError, match=r"damaged|not written by|has the format"):
             load(path)
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="damaged"):
@@ -94,6 +94,14 @@ def test_a_pickle_is_not_opened(fitted, tmp_path):
     (tmp_path / "model").write_bytes(pickle.dumps(fitted))
     with pytest.raises(ValueError, match="not written by"):
         load(tmp_path / "model")
+
+
+def test_a_file_of_another_format_says_so(fitted, tmp_path):
+    path = tmp_path / "old.cvae"
+    save(fitted, path)
+    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-2", b"sklearn_cvae-1", 1))
+    with pytest.raises(ValueError, match=r"'sklearn_cvae-1'.*reads 'sklearn_cvae-2'.*fit"):
+        load(path)
 
 
 def test_what_json_cannot_hold_is_refused_and_nothing_is_written(penguins, tmp_path):
