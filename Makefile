@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: test lint demo slow peers clean
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
