@@ -1,10 +1,16 @@
-"""Imputation of hidden cells, against other imputers, on the same rows and masks.
+r"""Imputation of hidden cells, against other imputers, on the same rows and masks.
 
     python -m benchmarks.imputation --data DIR
 
 The protocol is `imputation_report.PROTOCOL`. A case that is in `imputation.csv` is not run again,
 so a run can be stopped, and several can share the work. What fails is listed in
 `imputation_failures.txt`, and is tried again by the next run.
+
+`results/more_masks` holds the small tables under further masks, of the peers that take seconds:
+
+    python -m benchmarks.imputation --data DIR --seeds 1 2 --draws 0 --tables iris wine penguins \
+        pima diabetes breast_cancer --methods "mean / mode" KNNImputer \
+        "IterativeImputer (ridge)" MissForest ConditionalVAE --output benchmarks/results/more_masks
 """
 
 from __future__ import annotations
