@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-# The quintic whose slope at zero is steepest while all singular values end within 0.7 and 1.2.
+# A quintic steep at zero, under which singular values end near one.
 QUINTIC = 3.4445, -4.7750, 2.0315
 N_STEPS, MOMENTUM, EPS = 5, 0.95, 1e-7
 
@@ -17,7 +17,7 @@ class Muon(torch.optim.Optimizer):
     """Nesterov's momentum, orthogonalised.
 
     The same steps as `torch.optim.Muon`, which multiplies one matrix after another in bfloat16:
-    for small matrices on a CPU that takes three times as long, half of a small network's training.
+    for small matrices on a CPU that takes much longer (`docs/experiments.md`).
 
     Parameters
     ----------
@@ -72,7 +72,9 @@ class Muon(torch.optim.Optimizer):
     def _momentum(self, param: Tensor) -> Tensor:
         state: dict[str, Any] = self.state[param]
         grad: Any = param.grad
-        buffer = state.setdefault("momentum_buffer", torch.zeros_like(param))
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(param)
+        buffer = state["momentum_buffer"]
         buffer.lerp_(grad, 1 - MOMENTUM)
         look_ahead: Tensor = grad.lerp(buffer, MOMENTUM)
         return look_ahead

@@ -83,7 +83,7 @@ def test_every_changed_byte_is_noticed(fitted, tmp_path):
         changed = bytearray(content)
         changed[position] ^= 1
         path.write_bytes(changed)
-        with pytest.raises(ValueError, match=r"damaged|not written by|has the format"):
+        with pytest.raises(ValueError, match=r"damaged|not written by"):
             load(path)
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="damaged"):
