@@ -36,6 +36,7 @@ from sklearn_cvae.training import (
     TableDataset,
     auto_batch_size,
     auto_epochs,
+    auto_layer_sizes,
     build_net,
     held_out_cells,
     refit_prior,
@@ -123,8 +124,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         The networks: "mlp" for tables; `MLP(ordered=True)` for columns that are steps in time,
         `Recurrent(sequence_shape)` for sequences of several features, `Convolutional(image_shape)`
         for rows that are images, or `Custom(...)` for your own, of `sklearn_cvae.backbones`.
-    hidden_layer_sizes : sequence of int, default=(128, 128, 128, 128)
-        Widths of the hidden layers of the encoder and of the decoder.
+    hidden_layer_sizes : "auto" or sequence of int, default="auto"
+        Widths of the hidden layers of the encoder and of the decoder; "auto" is four layers of
+        128, of 192 for tables of 10,000 rows or more.
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
         Activation of the hidden layers.
     dropout : float in [0, 1), default=0.0
@@ -141,8 +143,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
         Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
-        optimiser steps, from 5,300 rows fewer, down to 80 at 10,000, and above 37,500 as many as
-        show 3,000,000 rows, but at least 20.
+        optimiser steps, from 5,300 rows fewer, down to 80 at 10,000, and above 28,125 as many as
+        show 2,250,000 rows, but at least 20.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
         The number of epochs is chosen so that this is seldom needed.
@@ -193,6 +195,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Loss of held-out rows per epoch; empty without early stopping.
     n_iter_ : int
         Epochs run.
+    hidden_layer_sizes_ : list of int
+        Widths of the hidden layers.
     kl_per_latent_ : ndarray of shape (n_components,)
         Nats that each latent tells of a training row; 0 for one that collapsed.
     n_active_units_ : int
@@ -250,7 +254,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         "prior": [StrOptions(set(PRIORS)), *PRIORS.values()],
         "objective": [StrOptions(set(OBJECTIVES)), ELBO],
         "backbone": [StrOptions({"mlp"}), Backbone],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(number_types.Real, 0, 1, closed="left")],
         "input_noise": [Interval(number_types.Real, 0, None, closed="left")],
@@ -290,7 +294,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         prior: Any = "mixture",
         objective: Any = "elbo",
         backbone: Any = "mlp",
-        hidden_layer_sizes: Sequence[int] = (128, 128, 128, 128),
+        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
         input_noise: float = 0.05,
@@ -410,7 +414,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             tied=self._looks_for_ties,
         )
         generator = torch.Generator().manual_seed(draw_seed(rng))
-        module = self._new_module(table, usual_factors(len(values)), generator)
+        sizes = self._layer_sizes(len(values))
+        module = self._new_module(table, usual_factors(len(values)), sizes, generator)
         some = table.cells(values[rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]])
         with self._threads():
             module.start(
@@ -421,7 +426,11 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         return table, values, module
 
     def _new_module(
-        self, table: TableCodec, n_factors: int, generator: torch.Generator
+        self,
+        table: TableCodec,
+        n_factors: int,
+        hidden_layer_sizes: list[int],
+        generator: torch.Generator,
     ) -> TableCVAE:
         return TableCVAE(
             table.codecs,
@@ -429,7 +438,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             table.conditions,
             ties=table.ties,
             n_components=self.n_components,
-            hidden_layer_sizes=checked_sizes(self.hidden_layer_sizes),
+            hidden_layer_sizes=hidden_layer_sizes,
             activation=self.activation,
             conditioning=self.conditioning,
             prior=chosen(self.prior, PRIORS),
@@ -443,10 +452,12 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             generator=generator,
         )
 
-    def _restore(self, table: TableCodec, weights: dict[str, torch.Tensor]) -> None:
+    def _restore(
+        self, table: TableCodec, hidden_layer_sizes: list[int], weights: dict[str, torch.Tensor]
+    ) -> None:
         """Become fitted with a table and weights that were learned before."""
         n_factors = weights["factors.loadings"].shape[1]
-        module = self._new_module(table, n_factors, torch.Generator())
+        module = self._new_module(table, n_factors, hidden_layer_sizes, torch.Generator())
         module.restore(weights)
         self._remember(table, trained_net(module, resolve_device(self.device)))
 
@@ -505,6 +516,11 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         backbone = chosen(self.backbone, {"mlp": MLP})
         return backbone.tabular and self.missing_mechanism == "ignorable"
 
+    def _layer_sizes(self, n: int) -> list[int]:
+        if isinstance(self.hidden_layer_sizes, str):
+            return auto_layer_sizes(n)
+        return checked_sizes(self.hidden_layer_sizes)
+
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)
 
@@ -550,6 +566,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.validation_curve_ = [e["valid_loss"] for e in net.history if "valid_loss" in e]
         self.n_iter_ = len(net.history)
+        self.hidden_layer_sizes_ = net.module_.hidden_layer_sizes
 
     def _report_collapse(self, values: Array) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""

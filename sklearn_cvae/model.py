@@ -142,6 +142,7 @@ class TableCVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.n_columns, self.n_components = len(codecs), n_components
+        self.hidden_layer_sizes = list(hidden_layer_sizes)
         self.condition_dropout = condition_dropout
         self.objective, self.backbone = objective, backbone
         self.kinds = nn.ModuleList(group_columns(codecs, likelihoods))
@@ -170,7 +171,7 @@ class TableCVAE(nn.Module):
         self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
         self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
         blocks = Blocks(
-            conditioning, widths, list(hidden_layer_sizes), activation, dropout, generator
+            conditioning, widths, self.hidden_layer_sizes, activation, dropout, generator
         )
         self.layout = _layout(self.table_kinds, is_condition)
         backbone.check(self.layout)

@@ -40,7 +40,7 @@ Arrays = dict[str, Array]
 
 # The number goes up whenever a file of before could no longer be read.
 FORMAT = "sklearn_cvae-"
-MAGIC = f"{FORMAT}2"
+MAGIC = f"{FORMAT}3"
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = (
     "loss_curve_",
@@ -48,6 +48,7 @@ MODEL_FIELDS = (
     "n_iter_",
     "n_features_in_",
     "n_active_units_",
+    "hidden_layer_sizes_",
 )
 ALL_CODECS: dict[str, type[Codec]] = {**CODECS, "tie": TieCodec}
 CHOICES: dict[str, dict[str, Any]] = {
@@ -234,7 +235,7 @@ def _rebuild_model(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE:
         for name, array in arrays.items()
         if name.startswith("network.")
     }
-    model._restore(table, weights)
+    model._restore(table, about["hidden_layer_sizes_"], weights)
     for name in MODEL_FIELDS:
         setattr(model, name, about[name])
     model.kl_per_latent_ = np.asarray(about["kl_per_latent_"])
@@ -269,8 +270,10 @@ def _rebuild_params(params: dict[str, Any]) -> ConditionalVAE:
         about = params[parameter]
         if isinstance(about, dict):
             params = {**params, parameter: choices[about["name"]](**about["settings"])}
-    sizes = tuple(params["hidden_layer_sizes"])
-    return ConditionalVAE(**{**params, "hidden_layer_sizes": sizes})
+    sizes = params["hidden_layer_sizes"]
+    if isinstance(sizes, list):
+        params = {**params, "hidden_layer_sizes": tuple(sizes)}
+    return ConditionalVAE(**params)
 
 
 def _set_features(estimator: Any, about: dict[str, Any]) -> None:

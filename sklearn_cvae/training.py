@@ -25,8 +25,9 @@ Array = NDArray[Any]
 
 MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
 ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
-MAX_ROWS_SHOWN, MIN_EPOCHS = 3_000_000, 20
+MAX_ROWS_SHOWN, MIN_EPOCHS = 2_250_000, 20
 MANY_ROWS = 10_000
+N_LAYERS, WIDTH, WIDTH_OF_MANY = 4, 128, 192
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
 VALIDATION_SEED = 0
@@ -477,6 +478,17 @@ def trained_net(module: nn.Module, device: str) -> CVAENet:
     return net
 
 
+def auto_layer_sizes(n_rows: int) -> list[int]:
+    """Return the widths of the hidden layers that a table of so many rows is worth.
+
+    Examples
+    --------
+    >>> auto_layer_sizes(5_000), auto_layer_sizes(10_000)
+    ([128, 128, 128, 128], [192, 192, 192, 192])
+    """
+    return [WIDTH_OF_MANY if n_rows >= MANY_ROWS else WIDTH] * N_LAYERS
+
+
 def auto_batch_size(n_rows: int) -> int:
     """Powers of two from 32 to 512, so that small tables still get enough steps; 1,024 of many.
 
@@ -494,12 +506,12 @@ def auto_epochs(n_rows: int, steps_per_epoch: int) -> int:
     """Return how many epochs a table needs.
 
     150; fewer for tables under 2,000 rows, which are learned by heart, yet 500 steps; fewer from
-    5,300 rows, down to 80 at 10,000, and above 37,500 rows as many as show 3,000,000 rows, yet 20.
+    5,300 rows, down to 80 at 10,000, and above 28,125 rows as many as show 2,250,000 rows, yet 20.
 
     Examples
     --------
     >>> auto_epochs(150, 5), auto_epochs(3_000, 6), auto_epochs(30_000, 30)
-    (100, 150, 80)
+    (100, 150, 75)
     """
     in_proportion = MAX_EPOCHS * n_rows / ROWS_FOR_MAX_EPOCHS
     enough = max(in_proportion, MIN_STEPS / steps_per_epoch)

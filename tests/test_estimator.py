@@ -13,9 +13,10 @@ import polars as pl
 import pytest
 import torch
 from conftest import small
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sklearn_cvae import ConditionalVAE, CVAEImputer
+from sklearn_cvae import ConditionalVAE, CVAEImputer, load, save
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +213,23 @@ def test_a_model_without_hidden_layers(penguins):
     assert np.isfinite(small(hidden_layer_sizes=()).fit(penguins).score(penguins))
 
 
+def test_large_tables_have_wider_layers_and_keep_them_when_trained_on(tmp_path):
+    X = np.random.default_rng(0).normal(size=(10_000, 2))
+    model = ConditionalVAE(2, max_iter=1, warm_start=True, random_state=0).fit(X)
+    assert model.hidden_layer_sizes_ == [192, 192, 192, 192]
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.hidden_layer_sizes == "auto"
+    np.testing.assert_array_equal(again.transform(X[:9]), model.transform(X[:9]))
+    for fitted in (model, again):
+        assert fitted.fit(X[:50]).hidden_layer_sizes_ == [192, 192, 192, 192]
+    assert clone(model).fit(X[:50]).hidden_layer_sizes_ == [128, 128, 128, 128]
+
+
 def test_bad_parameters_are_refused(penguins):
     for params, message in (
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": "wide"}, "hidden_layer_sizes"),
         ({"likelihoods": {"mass": "histogram"}}, "mass"),
         ({"likelihoods": {"sex": "rank_normal"}}, "takes one of"),
         ({"condition_features": list(penguins.columns)}, "leave at least one"),

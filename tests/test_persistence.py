@@ -36,6 +36,7 @@ def test_a_pandas_model(messy, tmp_path):
     for name in (
         "loss_curve_",
         "n_iter_",
+        "hidden_layer_sizes_",
         "likelihoods_",
         "scales_",
         "condition_names_",
@@ -99,8 +100,8 @@ def test_a_pickle_is_not_opened(fitted, tmp_path):
 def test_a_file_of_another_format_says_so(fitted, tmp_path):
     path = tmp_path / "old.cvae"
     save(fitted, path)
-    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-2", b"sklearn_cvae-1", 1))
-    with pytest.raises(ValueError, match=r"'sklearn_cvae-1'.*reads 'sklearn_cvae-2'.*fit"):
+    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-3", b"sklearn_cvae-2", 1))
+    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-3'.*fit"):
         load(path)
 
 

@@ -81,6 +81,11 @@ def test_one_pass_through_the_network_per_step(penguins):
     assert len(calls) == 4
 
 
+def test_large_tables_are_trained_for_fewer_epochs():
+    steps = {n: -(-n // 1024) for n in (10_000, 28_125, 45_000, 1_000_000)}
+    assert [auto_epochs(n, k) for n, k in steps.items()] == [80, 80, 50, 20]
+
+
 def test_small_tables_are_trained_for_fewer_epochs():
     assert [auto_epochs(n, steps) for n, steps in ((10, 1), (150, 5), (500, 8), (4000, 16))] == [
         150,
