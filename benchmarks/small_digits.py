@@ -102,11 +102,15 @@ def main(arguments: list[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--quick", action="store_true", help="100 digits, 10 epochs, one seed")
     parser.add_argument("--output", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
+    own = "own convolutions"
+    pairs = [
+        (b, way) for b, way in product(args.backbones, args.ways) if b != own or way == "concat"
+    ]
+    if not pairs:
+        parser.error(f"{own} take the condition by concat alone: add it to --ways")
     n_train, max_iter = (100, 10) if args.quick else (N_TRAIN, MAX_ITER)
     scores = []
-    for backbone, way in product(args.backbones, args.ways):
-        if backbone == "own convolutions" and way != "concat":
-            continue
+    for backbone, way in pairs:
         for seed in args.seeds[:1] if args.quick else args.seeds:
             scores.append(score(backbone, way, seed, n_train, max_iter))
             print(*scores[-1], flush=True)
