@@ -126,7 +126,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         for rows that are images, or `Custom(...)` for your own, of `sklearn_cvae.backbones`.
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         Widths of the hidden layers of the encoder and of the decoder; "auto" is four layers of
-        128, of 192 for tables of 10,000 rows or more.
+        128, of 192 for tables of 20,000 rows or more.
     activation : {"silu", "relu", "gelu", "tanh"}, default="silu"
         Activation of the hidden layers.
     dropout : float in [0, 1), default=0.0

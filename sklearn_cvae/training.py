@@ -27,7 +27,7 @@ MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
 ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
 MAX_ROWS_SHOWN, MIN_EPOCHS = 2_250_000, 20
 MANY_ROWS = 10_000
-N_LAYERS, WIDTH, WIDTH_OF_MANY = 4, 128, 192
+N_LAYERS, WIDTH, WIDE, ROWS_OF_WIDE = 4, 128, 192, 20_000
 MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
 VALIDATION_SEED = 0
@@ -479,14 +479,14 @@ def trained_net(module: nn.Module, device: str) -> CVAENet:
 
 
 def auto_layer_sizes(n_rows: int) -> list[int]:
-    """Return the widths of the hidden layers that a table of so many rows is worth.
+    """Return the widths of the hidden layers: fewer rows are learned by heart by wider ones.
 
     Examples
     --------
-    >>> auto_layer_sizes(5_000), auto_layer_sizes(10_000)
+    >>> auto_layer_sizes(10_000), auto_layer_sizes(20_000)
     ([128, 128, 128, 128], [192, 192, 192, 192])
     """
-    return [WIDTH_OF_MANY if n_rows >= MANY_ROWS else WIDTH] * N_LAYERS
+    return [WIDE if n_rows >= ROWS_OF_WIDE else WIDTH] * N_LAYERS
 
 
 def auto_batch_size(n_rows: int) -> int:

@@ -214,7 +214,7 @@ def test_a_model_without_hidden_layers(penguins):
 
 
 def test_large_tables_have_wider_layers_and_keep_them_when_trained_on(tmp_path):
-    X = np.random.default_rng(0).normal(size=(10_000, 2))
+    X = np.random.default_rng(0).normal(size=(20_000, 2))
     model = ConditionalVAE(2, max_iter=1, warm_start=True, random_state=0).fit(X)
     assert model.hidden_layer_sizes_ == [192, 192, 192, 192]
     save(model, tmp_path / "model")
