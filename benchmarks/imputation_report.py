@@ -139,6 +139,32 @@ def ratios(wide: pd.DataFrame, ours: str, score: str) -> str:
     return table.round(3).to_markdown()
 
 
+def table_sections(results: pd.DataFrame) -> list[str]:
+    """Return our errors over those of the peer that is best over all of a table's cases."""
+    texts = [
+        "## By table",
+        "Geometric means over a table's cases, over those of the best of the peers that were run "
+        "everywhere. Below 1 is better; of accuracy, above 1.",
+    ]
+    for part, words in PARTS.items():
+        rows = results[results["part"] == part]
+        if OURS[0] in set(rows["method"]) and len(set(rows["method"]) - set(OURS)):
+            shared = common(rows, groups(rows)[0])
+            columns = {
+                f"{score}, {ours}": by_table(shared, ours, score) for ours, score in COMPARED
+            }
+            texts += [f"### {words}", pd.DataFrame(columns).round(3).to_markdown()]
+    return texts
+
+
+def by_table(shared: pd.DataFrame, ours: str, score: str) -> pd.Series:
+    """Return the ratios of one score, by table."""
+    means = np.log(spread_out(shared, score)).groupby("table", sort=False).mean()
+    rivals = means.drop(columns=[name for name in OURS if name in means])
+    best = rivals.max(axis=1) if score == "accuracy" else rivals.min(axis=1)
+    return np.exp(means[ours] - best)
+
+
 def case_sections(results: pd.DataFrame) -> list[str]:
     """Return one table of all errors per case and part."""
     texts = ["## Every case", "RMSE / MAE / accuracy."]
@@ -235,6 +261,7 @@ def write_report(csv: Path, md: Path, png: Path) -> None:
         PROTOCOL.strip(),
         *rank_sections(results),
         *duel_sections(results),
+        *table_sections(results),
         *ratio_sections(results),
         *draw_section(results),
         *coverage_section(results),

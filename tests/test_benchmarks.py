@@ -21,6 +21,7 @@ from benchmarks import (
     forecasting,
     generators,
     imputation,
+    imputation_report,
     likelihoods,
     many_levels,
     members,
@@ -59,7 +60,20 @@ def test_imputation(tmp_path):
     assert np.isfinite(results[imputation.ERRORS].to_numpy()).all()
     drawn = results[results["method"].str.startswith("Cond") & (results["part"] == "in")]
     assert np.isfinite(drawn[imputation.OF_DRAWS].to_numpy()).all()
-    assert "ConditionalVAE, median" in (tmp_path / "imputation.md").read_text()
+    report = (tmp_path / "imputation.md").read_text()
+    assert "ConditionalVAE, median" in report
+    assert "## By table" in report
+
+
+def test_a_tables_best_peer_is_one_and_the_same_over_its_cases():
+    errors = {"ConditionalVAE": [1.0, 3.0], "KNNImputer": [1.0, 9.0], "MissForest": [2.0, 2.0]}
+    rows = [
+        {"table": "iris", "mechanism": mechanism, "rate": 0.3, "method": method, "rmse": rmse}
+        for method, both in errors.items()
+        for mechanism, rmse in zip(["mcar", "mar"], both, strict=True)
+    ]
+    ratios = imputation_report.by_table(pd.DataFrame(rows), "ConditionalVAE", "rmse")
+    assert ratios["iris"] == pytest.approx(np.sqrt(1 * 3) / 2)
 
 
 def test_imputation_goes_on_where_it_was(tmp_path):
