@@ -196,7 +196,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     n_iter_ : int
         Epochs run.
     hidden_layer_sizes_ : list of int
-        Widths of the hidden layers.
+        Widths of the perceptrons' hidden layers, chosen or given.
     kl_per_latent_ : ndarray of shape (n_components,)
         Nats that each latent tells of a training row; 0 for one that collapsed.
     n_active_units_ : int
