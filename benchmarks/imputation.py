@@ -6,7 +6,8 @@ The protocol is `imputation_report.PROTOCOL`. A case that is in `imputation.csv`
 so a run can be stopped, and several can share the work. What fails is listed in
 `imputation_failures.txt`, and is tried again by the next run.
 
-`results/more_masks` holds the small tables under further masks, of the peers that take seconds:
+`results/more_masks` holds the small tables under further masks, of the peers that take seconds, and
+by the same command with `--seeds 1` news, letter, gesture and magic, where ours does worst:
 
     python -m benchmarks.imputation --data DIR --seeds 1 2 --draws 0 --tables iris wine penguins \
         pima diabetes breast_cancer --methods "mean / mode" KNNImputer \
