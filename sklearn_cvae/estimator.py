@@ -566,7 +566,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.loss_curve_ = [epoch["train_loss"] for epoch in net.history]
         self.validation_curve_ = [e["valid_loss"] for e in net.history if "valid_loss" in e]
         self.n_iter_ = len(net.history)
-        self.hidden_layer_sizes_ = net.module_.hidden_layer_sizes
+        self.hidden_layer_sizes_ = list(net.module_.hidden_layer_sizes)
 
     def _report_collapse(self, values: Array) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""
