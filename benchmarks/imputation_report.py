@@ -132,11 +132,15 @@ def ratio_sections(results: pd.DataFrame) -> list[str]:
 
 def ratios(wide: pd.DataFrame, ours: str, score: str) -> str:
     """Return one table of ratios, with a geometric mean below it."""
-    rivals = wide.drop(columns=[name for name in OURS if name in wide])
-    best = rivals.max(axis=1) if score == "accuracy" else rivals.min(axis=1)
-    table = (wide[ours] / best).unstack("case", sort=False)
+    table = (wide[ours] / best_peer(wide, score)).unstack("case", sort=False)
     table.loc["geometric mean"] = np.exp(np.log(table).mean())
     return table.round(3).to_markdown()
+
+
+def best_peer(wide: pd.DataFrame, score: str) -> pd.Series:
+    """Return the best score of each row among the peers."""
+    rivals = wide.drop(columns=[name for name in OURS if name in wide])
+    return rivals.max(axis=1) if score == "accuracy" else rivals.min(axis=1)
 
 
 def table_sections(results: pd.DataFrame) -> list[str]:
@@ -144,25 +148,27 @@ def table_sections(results: pd.DataFrame) -> list[str]:
     texts = [
         "## By table",
         "Geometric means over a table's cases, over those of the best of the peers that were run "
-        "everywhere. Below 1 is better; of accuracy, above 1.",
+        "in all of ours. Below 1 is better; of accuracy, above 1.",
     ]
     for part, words in PARTS.items():
         rows = results[results["part"] == part]
-        if OURS[0] in set(rows["method"]) and len(set(rows["method"]) - set(OURS)):
-            shared = common(rows, groups(rows)[0])
+        own = rows.merge(rows.loc[rows["method"] == OURS[0], CASE])
+        if set(own["method"]) - set(OURS):
+            shared = common(own, groups(own)[0])
+            wides = [(ours, score, spread_out(shared, score)) for ours, score in COMPARED]
             columns = {
-                f"{score}, {ours}": by_table(shared, ours, score) for ours, score in COMPARED
+                f"{score}, {ours}": by_table(wide, ours, score)
+                for ours, score, wide in wides
+                if ours in wide
             }
             texts += [f"### {words}", pd.DataFrame(columns).round(3).to_markdown()]
     return texts
 
 
-def by_table(shared: pd.DataFrame, ours: str, score: str) -> pd.Series:
+def by_table(wide: pd.DataFrame, ours: str, score: str) -> pd.Series:
     """Return the ratios of one score, by table."""
-    means = np.log(spread_out(shared, score)).groupby("table", sort=False).mean()
-    rivals = means.drop(columns=[name for name in OURS if name in means])
-    best = rivals.max(axis=1) if score == "accuracy" else rivals.min(axis=1)
-    return np.exp(means[ours] - best)
+    means = np.log(wide).groupby("table", sort=False).mean()
+    return np.exp(means[ours] - best_peer(means, score))
 
 
 def case_sections(results: pd.DataFrame) -> list[str]:

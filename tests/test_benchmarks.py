@@ -72,8 +72,30 @@ def test_a_tables_best_peer_is_one_and_the_same_over_its_cases():
         for method, both in errors.items()
         for mechanism, rmse in zip(["mcar", "mar"], both, strict=True)
     ]
-    ratios = imputation_report.by_table(pd.DataFrame(rows), "ConditionalVAE", "rmse")
+    wide = imputation_report.spread_out(pd.DataFrame(rows), "rmse")
+    ratios = imputation_report.by_table(wide, "ConditionalVAE", "rmse")
     assert ratios["iris"] == pytest.approx(np.sqrt(1 * 3) / 2)
+
+
+def test_a_report_of_numbers_alone_and_of_peers_that_went_ahead(tmp_path):
+    methods = ["mean / mode", "ConditionalVAE", "ConditionalVAE, median"]
+    rows = [
+        dict.fromkeys(imputation.COLUMNS, np.nan)
+        | {"table": table, "mechanism": "mcar", "rate": 0.3, "method": method, "part": part}
+        | dict.fromkeys(["rmse", "mae"], 1.0 + (method == "mean / mode"))
+        for table, ran in (("iris", methods), ("wine", methods[:1]))
+        for method in ran
+        for part in ("in", "out")
+    ]
+    paths = [tmp_path / f"imputation.{end}" for end in ("csv", "md", "png")]
+    pd.DataFrame(rows).to_csv(paths[0], index=False)
+    imputation_report.write_report(*paths)
+    section = paths[1].read_text().split("## By table")[1].split("## Ratio")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| iris")]
+    assert len(lines) == 2
+    for line in lines:
+        assert [float(cell) for cell in line.split("|")[2:-1]] == [0.5, 0.5, 0.5]
+    assert "wine" not in section
 
 
 def test_imputation_goes_on_where_it_was(tmp_path):
