@@ -375,7 +375,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         target = self._target_series(y, len(X))
         weight = checked_weight(sample_weight, len(X))
         rng = random_source(self.random_state)
-        table, values, module = self._start(X, target, weight, rng)
+        table, values, module = self._start(X, target, rng)
         callbacks = self._init_callback_context(max_subtasks=self._max_epochs(len(X)))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         hooks = self._epoch_hooks(callbacks, table, X, y)
@@ -397,11 +397,15 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             raise ValueError(f"X has {n} rows, but y has {len(target)}.")
         return target
 
+    @property
+    def _continues(self) -> bool:
+        return self.warm_start and hasattr(self, "net_")
+
     def _start(
-        self, X: Any, target: Any, weight: Array, rng: np.random.RandomState
+        self, X: Any, target: Any, rng: np.random.RandomState
     ) -> tuple[TableCodec, Array, TableCVAE]:
         """Return the table's codec, its encoding, and the network to train."""
-        if self.warm_start and hasattr(self, "net_"):
+        if self._continues:
             table = self._table
             return table, table.encode(table.read(X, target)), copy.deepcopy(self._module)
         table, values = TableCodec.fit(
@@ -415,15 +419,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         )
         generator = torch.Generator().manual_seed(draw_seed(rng))
         sizes = self._layer_sizes(len(values))
-        module = self._new_module(table, usual_factors(len(values)), sizes, generator)
-        some = table.cells(values[rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]])
-        with self._threads():
-            module.start(
-                torch.from_numpy(some.values),
-                torch.from_numpy(some.visible | some.given),
-                generator,
-            )
-        return table, values, module
+        return table, values, self._new_module(table, usual_factors(len(values)), sizes, generator)
 
     def _new_module(
         self,
@@ -480,6 +476,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             target[:] = False  # a held-out cell would count as one that hid itself
         observed = cells.visible | cells.given
         observed[target] = False
+        if not self._continues:
+            self._start_linear(module, cells.values, observed, weight, rng)
         data, held_out = TableDataset.split(
             cells.values, observed, weight, order, n_held_out, device
         )
@@ -509,6 +507,22 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             match_marginals(net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng))
         net.drop_training_state()
         return net
+
+    def _start_linear(
+        self,
+        module: TableCVAE,
+        values: Array,
+        observed: Array,
+        weight: Array,
+        rng: np.random.RandomState,
+    ) -> None:
+        """Start from the linear model of some rows, of the cells that training sees."""
+        some = rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]
+        generator = torch.Generator().manual_seed(draw_seed(rng))
+        with self._threads():
+            module.start(
+                torch.from_numpy(values[some]), torch.from_numpy(observed[some]), generator
+            )
 
     @property
     def _looks_for_ties(self) -> bool:

@@ -208,7 +208,7 @@ class CVAENet(NeuralNet):
             {"params": others},
         ]
         self.optimizer_: Any = torch.optim.AdamW(
-            groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0
+            groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
         self._optimizers_in_use: list[torch.optim.Optimizer] = [self.optimizer_]
         if matrices:
@@ -217,6 +217,7 @@ class CVAENet(NeuralNet):
         self._base_rates = [
             (group, group["lr"]) for o in self._optimizers_in_use for group in o.param_groups
         ]
+        self._named = list(self.module_.named_parameters())
         self._step = 0
         return self
 
@@ -239,9 +240,8 @@ class CVAENet(NeuralNet):
         losses = self.module_(rows.values, rows.observed, beta, self._generator)
         loss = _weighted_mean(losses, rows.weight)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.module_.parameters(), self.max_grad_norm)
-        named = list(self.module_.named_parameters())
-        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        nn.utils.clip_grad_norm_([p for _, p in self._named], self.max_grad_norm)
+        self.notify("on_grad_computed", named_parameters=self._named, batch=batch, training=True)
         for optimizer in self._optimizers_in_use:
             optimizer.step()
         self._step += 1
@@ -274,6 +274,7 @@ class CVAENet(NeuralNet):
         self.train_split = None
         self.iterator_train__generator = None
         self._base_rates, self._optimizers_in_use, self._generator = [], [], None
+        self._named = []
 
 
 def one_cycle(progress: float) -> float:

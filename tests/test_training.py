@@ -7,6 +7,8 @@ import pytest
 import torch
 from conftest import small
 
+from sklearn_cvae import ConditionalVAE, inference
+from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.training import (
     SlicingIterator,
     TableDataset,
@@ -102,3 +104,23 @@ def test_few_cells_are_held_out_to_calibrate_draws(shape, expected):
     observed = np.ones(shape, dtype=bool)
     held_out = held_out_cells(observed, np.arange(0), np.random.RandomState(0))
     assert held_out.sum() == pytest.approx(expected, rel=0.25)
+
+
+def test_cells_that_calibrate_draws_are_unknown_to_the_linear_start_too(monkeypatch):
+    shown, held_out = [], []
+    start, calibrate = TableCVAE.start, inference.calibrate
+
+    def watched_start(module, values, observed, generator):
+        shown.append(int(observed.sum()))
+        start(module, values, observed, generator)
+
+    def watched_calibrate(module, cells, target):
+        held_out.append(int(target.sum()))
+        calibrate(module, cells, target)
+
+    monkeypatch.setattr(TableCVAE, "start", watched_start)
+    monkeypatch.setattr(inference, "calibrate", watched_calibrate)
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    ConditionalVAE(2, hidden_layer_sizes=(8,), max_iter=1, random_state=0).fit(X)
+    assert held_out[0] > 20
+    assert shown[0] == X.size - held_out[0]
