@@ -23,7 +23,9 @@ from sklearn_cvae.inference import RowNoise
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.ties import Ties
 
-N_MATCHINGS, MIN_ROWS, MAX_ROWS = 2, 1024, 8192
+# Drawn rows, twice as many as there are: what their number leaves to chance stays in the factors.
+N_MATCHINGS, ROWS_PER_ROW, MIN_ROWS, MAX_ROWS = 2, 2, 1024, 32_768
+ROWS_AT_ONCE = 8192
 N_SLOTS, PSEUDO_COUNT = 20, 5.0
 # Starts are raked so often, and so far that this share of them still counts.
 N_RAKINGS, MIN_EFFECTIVE = 10, 0.4
@@ -56,7 +58,7 @@ def match_marginals(
     """
     for tilt in (model.start_tilt, model.tilt):
         tilt.fill_(1.0)
-    n = int(np.clip(len(weight), MIN_ROWS, MAX_ROWS))
+    n = int(np.clip(ROWS_PER_ROW * len(weight), MIN_ROWS, MAX_ROWS))
     cumulated = np.cumsum(weight) / weight.sum()
     rows = np.searchsorted(cumulated, (np.arange(n) + 0.5) / n).clip(max=len(weight) - 1)
     given, noise = cells.given[rows], RowNoise(seed, np.arange(n, dtype=np.uint64))
@@ -108,8 +110,8 @@ def _wanted_shares(
 def _atom_shares(model: TableCVAE, values: Array, counted: Array, weight: Array) -> Array:
     """Return the summed weights of each atom's counted cells, in the model's order of atoms."""
     shares = np.zeros(len(model.tilt))
-    for start in range(0, len(values), MAX_ROWS):
-        rows, position = slice(start, start + MAX_ROWS), 0
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        rows, position = slice(start, start + ROWS_AT_ONCE), 0
         for kind in model.table_kinds:
             columns = kind.columns.cpu().numpy()
             cells = torch.from_numpy(np.nan_to_num(values[rows][:, columns]))
