@@ -33,6 +33,9 @@ draws shows its point imputation). IterativeImputer and MIWAE take numbers only 
 categories by the mode. Figures are means over seeds.
 """
 
+SECONDS = """Runs may have shared cores, and rows of the results may come from unlike machines:
+seconds compare roughly."""
+
 
 def read(path: Path) -> pd.DataFrame:
     """Return the results, averaged over seeds, with a column that names the case."""
@@ -224,7 +227,7 @@ def seconds_section(results: pd.DataFrame) -> list[str]:
         impute=("impute_seconds", "sum"),
     )
     seconds["per case"] = (seconds["fit"] + seconds["impute"]) / seconds["cases"]
-    return ["## Seconds", seconds.round(1).to_markdown()]
+    return ["## Seconds", SECONDS, seconds.round(1).to_markdown()]
 
 
 def draw_picture(results: pd.DataFrame, path: Path) -> None:

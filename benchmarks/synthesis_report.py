@@ -41,7 +41,7 @@ and one thread each. The metrics are `sklearn_cvae.metrics`'; Trend cuts numbers
 where SDMetrics cuts each table over its own range, which one outlier moves by up to 0.1. C2ST is
 3-fold, and xgboost has its defaults, as in the published figures. "real rows" is one half of the
 training rows against the other half, and its efficiency is learned from that half: the ceiling,
-for half as many rows. Seconds are not measured alone: other runs shared the two cores.
+for half as many rows. Seconds compare roughly: runs shared cores, and may be of unlike machines.
 Figures are means over seeds.
 """
 # C2ST by xgboost and efficiency (AUC; beijing and news: RMSE, not comparable with R^2 here) as the
