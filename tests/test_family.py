@@ -349,6 +349,7 @@ def test_regions_that_training_hides_are_whole():
     assert MLP().visible_blocks(500, 64, layout, generator) is None
 
 
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
 def test_steps_in_time_may_stand_beside_conditions(tmp_path):
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(80, 6)).cumsum(axis=1)).add_prefix("t")
