@@ -516,7 +516,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         weight: Array,
         rng: np.random.RandomState,
     ) -> None:
-        """Start from the linear model of some rows, of the cells that training sees."""
+        """Start from the linear model of some rows' cells, but those that calibrate draws."""
         some = rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]
         generator = torch.Generator().manual_seed(draw_seed(rng))
         with self._threads():
