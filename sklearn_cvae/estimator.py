@@ -467,9 +467,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         hooks: EpochHooks | None,
     ) -> CVAENet:
         n, device = len(values), resolve_device(self.device)
-        share = self.validation_fraction if self.early_stopping and n > 1 else 0.0
-        n_held_out = max(1, round(share * n)) if share else 0
-        order = rng.permutation(n)
+        order, n_held_out = self._validation_rows(weight, rng)
         cells = table.cells(values)
         target = table.ties.with_cells(held_out_cells(cells.visible, order[:n_held_out], rng))
         if self.missing_mechanism == "self_masking" and not n_held_out:
@@ -477,7 +475,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         observed = cells.visible | cells.given
         observed[target] = False
         if not self._continues:
-            self._start_linear(module, cells.values, observed, weight, rng)
+            learned = weight.copy()
+            learned[order[:n_held_out]] = 0.0
+            self._start_linear(module, cells.values, observed, learned, rng)
         data, held_out = TableDataset.split(
             cells.values, observed, weight, order, n_held_out, device
         )
@@ -508,6 +508,16 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         net.drop_training_state()
         return net
 
+    def _validation_rows(self, weight: Array, rng: np.random.RandomState) -> tuple[Array, int]:
+        """Return the rows in random order, those without weight last, and how many to hold out."""
+        order = rng.permutation(len(weight))
+        order = order[np.argsort(weight[order] == 0, kind="stable")]
+        n_weighted = int(np.count_nonzero(weight))
+        if not self.early_stopping or n_weighted < 2:
+            return order, 0
+        n_held_out = round(self.validation_fraction * n_weighted)
+        return order, int(np.clip(n_held_out, 1, n_weighted - 1))
+
     def _start_linear(
         self,
         module: TableCVAE,
@@ -516,7 +526,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         weight: Array,
         rng: np.random.RandomState,
     ) -> None:
-        """Start from the linear model of some rows' cells, but those that calibrate draws."""
+        """Start from the linear model of the `observed` cells of some rows with a weight."""
         some = rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]
         generator = torch.Generator().manual_seed(draw_seed(rng))
         with self._threads():

@@ -124,3 +124,37 @@ def test_cells_that_calibrate_draws_are_unknown_to_the_linear_start_too(monkeypa
     ConditionalVAE(2, hidden_layer_sizes=(8,), max_iter=1, random_state=0).fit(X)
     assert held_out[0] > 20
     assert shown[0] == X.size - held_out[0]
+
+
+def test_rows_held_out_for_early_stopping_are_unknown_to_the_linear_start(monkeypatch):
+    n_rows = []
+    start = TableCVAE.start
+
+    def watched_start(module, values, observed, generator):
+        n_rows.append(len(values))
+        start(module, values, observed, generator)
+
+    monkeypatch.setattr(TableCVAE, "start", watched_start)
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    model = ConditionalVAE(
+        2, hidden_layer_sizes=(8,), max_iter=1, early_stopping=True, random_state=0
+    )
+    model.fit(X)
+    model.fit(X, sample_weight=np.arange(300) < 100)
+    assert n_rows == [270, 90]
+
+
+@pytest.mark.filterwarnings("ignore:The posterior collapsed")
+def test_early_stopping_holds_out_rows_with_a_weight_but_never_all():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = ConditionalVAE(
+        2,
+        hidden_layer_sizes=(8,),
+        max_iter=2,
+        early_stopping=True,
+        validation_fraction=0.9,
+        random_state=1,
+    )
+    model.fit(X, sample_weight=np.arange(40) < 2)
+    assert model.validation_curve_[0] != 0
+    assert model.loss_curve_[0] != 0
