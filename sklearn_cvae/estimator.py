@@ -143,8 +143,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
         Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
-        optimiser steps, from 5,300 rows fewer, down to 80 at 10,000, and above 28,125 as many as
-        show 2,250,000 rows, but at least 20.
+        optimiser steps. From 24 columns on it falls with their square, from 7 on those steps do,
+        down to a quarter. From 5,300 rows on it is fewer, down to 80 at 10,000, and above 28,125 as
+        many as show 2,250,000 rows, but at least 20.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
         The number of epochs is chosen so that this is seldom needed.
@@ -551,7 +552,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _max_epochs(self, n: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return auto_epochs(n, math.ceil(n / self._rows_per_step(n)))
+        return auto_epochs(n, math.ceil(n / self._rows_per_step(n)), self.n_features_in_)
 
     def _epoch_hooks(
         self, callbacks: CallbackContext, table: TableCodec, X: Any, y: Any

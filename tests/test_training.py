@@ -85,16 +85,30 @@ def test_one_pass_through_the_network_per_step(penguins):
 
 def test_large_tables_are_trained_for_fewer_epochs():
     steps = {n: -(-n // 1024) for n in (10_000, 28_125, 45_000, 1_000_000)}
-    assert [auto_epochs(n, k) for n, k in steps.items()] == [80, 80, 50, 20]
+    assert [auto_epochs(n, k, 10) for n, k in steps.items()] == [80, 80, 50, 20]
+    assert [auto_epochs(n, k, 50) for n, k in steps.items()] == [80, 80, 50, 20]
 
 
 def test_small_tables_are_trained_for_fewer_epochs():
-    assert [auto_epochs(n, steps) for n, steps in ((10, 1), (150, 5), (500, 8), (4000, 16))] == [
-        150,
-        100,
-        63,
-        150,
+    sizes = (10, 1), (150, 5), (500, 8), (4000, 16)
+    assert [auto_epochs(n, steps, 7) for n, steps in sizes] == [150, 100, 63, 150]
+
+
+def test_small_tables_of_many_columns_are_trained_for_fewer_epochs():
+    assert [auto_epochs(1_000, 4, d) for d in (2, 7, 10, 24, 48, 1_000)] == [
+        125,
+        125,
+        75,
+        75,
+        32,
+        32,
     ]
+    assert [auto_epochs(200, 7, d) for d in (2, 7, 10, 24, 48, 1_000)] == [72, 72, 35, 18, 18, 18]
+    few, many = (
+        ConditionalVAE(2, hidden_layer_sizes=(4,), random_state=0).fit(X)
+        for X in (np.random.default_rng(0).normal(size=(200, d)) for d in (2, 24))
+    )
+    assert (few.n_iter_, many.n_iter_) == (72, 18)
 
 
 @pytest.mark.parametrize(
