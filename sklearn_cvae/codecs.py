@@ -695,9 +695,9 @@ SCALES = {
 def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, repeats: bool) -> str:
     """Return a column's natural scale, or "normal" if none suits it.
 
-    Of numbers that are never negative, a scale ends at 0. Far cells and narrow bins suit normal
-    scores better, and so do columns of few values that are skewed, numbers that roots or logs leave
-    skewed, and a frequent value among many others.
+    Of numbers that are never negative, a scale ends at 0. Far cells, narrow bins and bins whose
+    cells are alike in float32 suit normal scores better, and so do columns of few values that are
+    skewed, numbers that roots or logs leave skewed, and a frequent value among many others.
 
     Parameters
     ----------
@@ -718,10 +718,11 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
     scores = _scores_on(scale, knots, mass)
     limit = MAX_SKEWNESS_OF_FEW if not continuous else MAX_SKEWNESS
     skewed = abs(scores**3 @ mass) > limit and not (continuous and scale == "linear")
-    inner = _between(scores[first[1:-1] - 1], scores[first[1:-1]])
-    narrow = (np.diff(inner) <= NARROWEST).any()
+    low, high = scores[first[1:-1] - 1], scores[first[1:-1]]
+    narrow = (np.diff(_between(low, high)) <= NARROWEST).any()
+    alike = (low.astype(np.float32) == high.astype(np.float32)).any()
     far = np.abs(scores).max() > FARTHEST
-    return "normal" if far or narrow or skewed else scale
+    return "normal" if far or narrow or alike or skewed else scale
 
 
 def _scores_on(scale: str, knots: Array, mass: Array) -> Array:

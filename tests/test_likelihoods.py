@@ -25,6 +25,8 @@ COLUMNS = {
     "many": RNG.normal(size=20_000),
     "enormous": 1e150 * np.random.default_rng(1).normal(size=500),
     "minute": 1e-150 * np.random.default_rng(1).normal(size=500),
+    # Zeros, and what rounding errors made of some.
+    "rounding": np.r_[np.repeat(np.arange(-30, 31) / 30, 8), np.zeros(300), 9e-18, 1.4e-17],
 }
 
 
@@ -103,6 +105,7 @@ SCALED = {
     "spiked": "normal",  # values repeat, and are skewed
     "zeros": "normal",  # zero is a value of its own, beside a continuous number
     "heavy": "normal",  # most bins would be narrow
+    "rounding": "normal",  # zero, a value of its own, would be one with the next bin's 9e-18
     "constant": "normal",
     "single": "normal",
 }
