@@ -98,9 +98,7 @@ def test_grid_search_gives_the_same_scores_on_every_backend(penguins, backend):
     from joblib import parallel_backend
 
     def search(n_jobs):
-        grid = GridSearchCV(
-            small(), {"n_components": [2, 4], "alpha": [0.0, 0.01]}, cv=2, n_jobs=n_jobs
-        )
+        grid = GridSearchCV(small(), {"n_components": [2, 4]}, cv=2, n_jobs=n_jobs, refit=False)
         return grid.fit(penguins).cv_results_["mean_test_score"]
 
     serial = search(1)
