@@ -143,9 +143,10 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
         Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
-        optimiser steps. From 24 columns on it falls with their square, from 7 on those steps do,
-        down to a quarter. From 5,300 rows on it is fewer, down to 80 at 10,000, and above 28,125 as
-        many as show 2,250,000 rows, but at least 20.
+        optimiser steps. From 24 columns on those 2,000 rows grow with the columns' square, to four
+        times, from 7 on those 500 steps fall with it, to a quarter. From 5,300 rows on it is at
+        most as many as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000, but at
+        least 20.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
         The number of epochs is chosen so that this is seldom needed.

@@ -507,10 +507,11 @@ def auto_batch_size(n_rows: int) -> int:
 def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
     """Return how many epochs a table needs.
 
-    150; fewer for tables under 2,000 rows, which are learned by heart, yet 500 steps. The more
-    columns, the sooner rows are told apart: from 24 on the epochs of small tables fall with their
-    square, from 7 on the least steps, both down to a quarter. From 5,300 rows on there are fewer
-    epochs, down to 80 at 10,000, and above 28,125 as many as show 2,250,000 rows, yet 20.
+    150; in proportion fewer under 2,000 rows, which are learned by heart, yet 500 steps. The more
+    columns, the sooner rows are told apart: from 24 on those 2,000 rows grow with the columns'
+    square, from 7 on those 500 steps fall with it, by at most a factor of four. From 5,300 rows on
+    at most as many epochs as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000,
+    yet 20.
 
     Examples
     --------
@@ -527,7 +528,7 @@ def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
 
 
 def _share(usual: int, n_columns: int) -> float:
-    """Return which share of what suits few columns is enough for many."""
+    """Return which share of what few columns need is enough for `n_columns`."""
     return float(np.clip((usual / n_columns) ** 2, LEAST_SHARE, 1.0))
 
 
