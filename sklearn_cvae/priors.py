@@ -24,6 +24,8 @@ CONDITION_UNIT = 0.1
 NEVER = -30.0
 N_WEIGHT_STEPS, WEIGHTS_RATE = 300, 0.05
 N_FLOW_STEPS, FLOW_RATE = 500, 4e-3
+# More passes over few latents learn them by heart.
+N_PASSES = 20
 N_MEAN_DRAWS = 32
 
 
@@ -433,8 +435,12 @@ def _maximise(
     n_steps: int,
     rate: float,
 ) -> None:
-    """Maximise a prior's likelihood of (z, c, weight) by Adam, a batch at a time."""
+    """Maximise a prior's likelihood of (z, c, weight) by Adam, a batch at a time.
+
+    It takes `n_steps`, or as many as make `N_PASSES` passes over the latents.
+    """
     z, c, weight = latents
+    n_steps = min(n_steps, -(-N_PASSES * len(z) // CHUNK))
     optimizer = torch.optim.Adam(parameters, lr=rate)
     for step in range(n_steps):
         rows = torch.randint(len(z), (min(CHUNK, len(z)),), generator=generator).to(z.device)

@@ -236,6 +236,16 @@ def test_refitting_brings_a_prior_to_the_latents(name):
     assert prior(c, encode).log_prob(z).mean() > best - 0.15
 
 
+@pytest.mark.parametrize("name", ["mixture", "flow"])
+def test_refitting_does_not_learn_few_latents_by_heart(name):
+    g = generator()
+    z, c = torch.randn((600, 6), generator=g), torch.randn((600, 20), generator=g)
+    prior = make_prior(name, 6, 20)
+    before = prior(c[300:], encode).log_prob(z[300:]).mean()
+    prior.refit(z[:300], c[:300], torch.ones(300), g)
+    assert prior(c[300:], encode).log_prob(z[300:]).mean() > before
+
+
 def test_a_vamp_prior_is_made_of_posteriors():
     prior = PRIORS["vamp"]().build(2, 0, generator())
     rows = torch.randn((50, 1, 2), generator=generator(1))
