@@ -13,6 +13,7 @@ Marginal Totals are Known. Annals of Mathematical Statistics, 1940 (such factors
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +29,15 @@ N_MATCHINGS, ROWS_PER_ROW, MIN_ROWS, MAX_ROWS = 2, 2, 1024, 32_768
 ROWS_AT_ONCE = 8192
 N_SLOTS, PSEUDO_COUNT = 20, 5.0
 # Starts are raked so often, and so far that this share of them still counts.
-N_RAKINGS, MIN_EFFECTIVE = 10, 0.4
+N_RAKINGS, MIN_EFFECTIVE = 10, 0.25
 MIN_VISIBLE, MAX_MASSES = 0.95, 2**24
+
+
+class _Slots(NamedTuple):
+    """A column's atoms, and which of them begin a slot."""
+
+    atoms: slice
+    begins: Array
 
 
 def match_marginals(
@@ -43,7 +51,8 @@ def match_marginals(
     """Set the factors of a model, each likelier as it is rarer in drawn rows than in the table.
 
     Rows are drawn under the training rows' conditions. The training table's missing cells are
-    drawn, too.
+    drawn, too. What is rare in drawn rows is made likelier in sweeps and, for the next drawn rows,
+    in starts: a sweep's factors change cells alone, those of starts what goes together.
 
     Parameters
     ----------
@@ -64,29 +73,37 @@ def match_marginals(
     given, noise = cells.given[rows], RowNoise(seed, np.arange(n, dtype=np.uint64))
     wanted = _wanted_shares(model, codecs, cells, weight, rows, noise)
     nothing = Cells(cells.values[rows], np.zeros_like(given), given)
-    whole = np.flatnonzero(cells.visible.mean(axis=0) >= MIN_VISIBLE).tolist()
-    if whole and model.backbone.tabular:
-        start = _start_factors(model, nothing, noise, wanted, whole)
-        model.start_tilt.copy_(torch.from_numpy(start))
-    asked = np.full((n, given.shape[1] - len(ties)), np.nan)
-    even = np.full(n, 1 / n)
+    raked = _raked_slots(model, cells, wanted)
+    masses = _start_masses(model, nothing, noise, raked) if raked else []
+    asked_of_starts = wanted
     for repetition in range(1, N_MATCHINGS + 1):
-        again = noise.again(repetition)
-        draws = inference.sample(
-            model,
-            codecs,
-            ties,
-            nothing,
-            asked,
-            {},
-            again,
-            n_sweeps=inference.N_SWEEPS,
-            temperature=1.0,
-        )
-        drawn = np.where(given, nothing.values, inference.encoded(codecs, draws.numbers))
-        shares = _atom_shares(model, drawn, np.ones_like(given), even)
-        factors = torch.from_numpy(_factors(model, wanted, shares, PSEUDO_COUNT / n))
-        model.tilt *= factors.to(model.tilt.device)
+        if raked:
+            start = _start_factors(masses, raked, asked_of_starts)
+            model.start_tilt.copy_(torch.from_numpy(start))
+        drawn = _drawn_values(model, codecs, ties, nothing, noise.again(repetition))
+        shares = _atom_shares(model, drawn, np.ones_like(given), np.full(n, 1 / n))
+        factors = _factors(model, wanted, shares, PSEUDO_COUNT / n)
+        asked_of_starts = asked_of_starts * factors
+        model.tilt *= torch.from_numpy(factors).to(model.tilt.device)
+
+
+def _drawn_values(
+    model: TableCVAE, codecs: Sequence[Codec], ties: Ties, nothing: Cells, noise: RowNoise
+) -> Array:
+    """Return drawn rows, encoded, with the conditions among them."""
+    n_asked = nothing.values.shape[1] - len(ties)
+    draws = inference.sample(
+        model,
+        codecs,
+        ties,
+        nothing,
+        np.full((len(nothing.values), n_asked), np.nan),
+        {},
+        noise,
+        n_sweeps=inference.N_SWEEPS,
+        temperature=1.0,
+    )
+    return np.where(nothing.given, nothing.values, inference.encoded(codecs, draws.numbers))
 
 
 def _wanted_shares(
@@ -124,11 +141,8 @@ def _atom_shares(model: TableCVAE, values: Array, counted: Array, weight: Array)
     return shares
 
 
-def _slots(model: TableCVAE, wanted: Array) -> dict[int, tuple[slice, Array]]:
-    """Return, by column, its atoms, and which of them begin a slot.
-
-    A slot is a level, or a twentieth of a number's distribution.
-    """
+def _slots(model: TableCVAE, wanted: Array) -> dict[int, _Slots]:
+    """Return each column's slots: levels, or twentieths of a number's distribution."""
     slots, start = {}, 0
     for kind in model.table_kinds:
         for j in kind.columns.tolist():
@@ -137,7 +151,7 @@ def _slots(model: TableCVAE, wanted: Array) -> dict[int, tuple[slice, Array]]:
             if kind.numeric:
                 middle = np.cumsum(wanted[part]) - wanted[part] / 2
                 begins = np.flatnonzero(np.diff((N_SLOTS * middle).astype(int), prepend=-1))
-            slots[j] = part, begins
+            slots[j] = _Slots(part, begins)
     return slots
 
 
@@ -155,25 +169,39 @@ def _spread(of_slots: Array, begins: Array, part: slice) -> Array:
     return np.repeat(of_slots, np.diff(np.r_[begins, part.stop - part.start]))
 
 
-def _start_factors(
-    model: TableCVAE, nothing: Cells, noise: RowNoise, wanted: Array, columns: list[int]
-) -> Array:
-    """Return each atom's factor by which latents from the prior decode to the wanted shares.
+def _raked_slots(model: TableCVAE, cells: Cells, wanted: Array) -> list[_Slots]:
+    """Return the slots of the columns that starts are raked for.
 
-    Only of some columns: where many cells are missing, what is wanted is the model's own guess.
+    Not those with many missing cells: what is wanted of them is the model's own guess.
     """
-    by_column = _slots(model, wanted)
-    slots = [by_column[j] for j in columns]
-    n = max(inference.CHUNK, MAX_MASSES // sum(len(begins) for _, begins in slots))
+    if not model.backbone.tabular:
+        return []
+    whole = cells.visible.mean(axis=0) >= MIN_VISIBLE
+    return [slots for j, slots in _slots(model, wanted).items() if whole[j]]
+
+
+def _start_masses(
+    model: TableCVAE, nothing: Cells, noise: RowNoise, raked: list[_Slots]
+) -> list[Array]:
+    """Return, by column, latents' probabilities of its slots, of shape (n, n_slots).
+
+    The latents are drawn from the prior.
+    """
+    n = max(inference.CHUNK, MAX_MASSES // sum(len(begins) for _, begins in raked))
     some = Cells(*(part[:n] for part in nothing))
     chunks = [
-        [np.add.reduceat(probs[:, part], begins, axis=1) for part, begins in slots]
+        [np.add.reduceat(probs[:, part], begins, axis=1) for part, begins in raked]
         for probs in inference.start_probs(model, some, noise)
     ]
-    masses = [np.concatenate(of_column) for of_column in zip(*chunks, strict=True)]
-    shares = [np.add.reduceat(wanted[part], begins) for part, begins in slots]
-    factors = np.ones(len(wanted), dtype=np.float32)
-    for of_slots, (part, begins) in zip(_raked(masses, shares), slots, strict=True):
+    return [np.concatenate(of_column) for of_column in zip(*chunks, strict=True)]
+
+
+def _start_factors(masses: list[Array], raked: list[_Slots], asked: Array) -> Array:
+    """Return each atom's factor by which latents from the prior decode to the asked shares."""
+    shares = [np.add.reduceat(asked[part], begins) for part, begins in raked]
+    shares = [of_slots / of_slots.sum() for of_slots in shares]
+    factors = np.ones(len(asked), dtype=np.float32)
+    for of_slots, (part, begins) in zip(_raked(masses, shares), raked, strict=True):
         factors[part] = _spread(of_slots, begins, part)
     return factors
 
