@@ -16,7 +16,7 @@ from conftest import small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sklearn_cvae import ConditionalVAE, CVAEImputer, load, save, training
+from sklearn_cvae import ConditionalVAE, CVAEImputer, load, marginals, save, training
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +214,9 @@ def test_a_model_without_hidden_layers(penguins):
 
 
 def test_large_tables_have_wider_layers_and_keep_them_when_trained_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "ROWS_OF_WIDE", 200)  # instead of 20,000, which take long
-    X = np.random.default_rng(0).normal(size=(200, 2))
+    monkeypatch.setattr(training, "ROWS_OF_WIDE", 60)  # instead of 20,000, which take long
+    monkeypatch.setattr(marginals, "MIN_ROWS", 256)
+    X = np.random.default_rng(0).normal(size=(60, 2))
     model = ConditionalVAE(2, max_iter=1, warm_start=True, random_state=0).fit(X)
     assert model.hidden_layer_sizes_ == [192, 192, 192, 192]
     save(model, tmp_path / "model")

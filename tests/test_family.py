@@ -132,7 +132,7 @@ def test_a_condition_of_a_thousand_levels(conditioning):
         {"level": level.astype(str), "x": effect[level] + 0.3 * rng.normal(size=4000)}
     )
     table["y"] = table["x"] + rng.normal(size=4000)
-    model = small(conditioning=conditioning, condition_features=["level"], max_iter=15).fit(table)
+    model = small(conditioning=conditioning, condition_features=["level"], max_iter=8).fit(table)
     asked = list(dict.fromkeys(table["level"]))[:60]
     drawn = model.sample(20, pd.DataFrame({"level": asked}), random_state=0)
     means = drawn["x"].to_numpy().reshape(60, 20).mean(axis=1)
@@ -176,7 +176,7 @@ def test_importance_weights_tighten_the_density():
     train, test = table[:1000], table[1000:]
     losses = {}
     for objective in (ELBO(hide=False), IWAE(n_samples=10, hide=False)):
-        model = small(objective=objective, prior="standard_normal", max_iter=60).fit(train)
+        model = small(objective=objective, prior="standard_normal", max_iter=30).fit(train)
         losses[type(objective)] = (model.loss_curve_[-1], model.score(test))
     assert losses[IWAE][0] < losses[ELBO][0]
     assert losses[IWAE][1] > losses[ELBO][1] - 0.1
@@ -213,7 +213,7 @@ def test_a_convolutional_model_of_images():
         n_components=8,
         condition_on_target=True,
         backbone=Convolutional((1, 8, 8), n_channels=(8, 16), hidden_width=64),
-        max_iter=150,
+        max_iter=120,
     ).fit(X, kind)
     for wanted in (0, 1):
         drawn = model.sample(100, {"target": wanted}, random_state=0).reshape(-1, 8, 8)
@@ -255,7 +255,7 @@ def test_odd_image_sizes_channels_and_columns_beside_them():
 
 def test_a_recurrent_model_forecasts():
     table = paths(900)
-    model = small(n_components=6, backbone=Recurrent((12, 1), hidden_width=32), max_iter=80).fit(
+    model = small(n_components=6, backbone=Recurrent((12, 1), hidden_width=32), max_iter=40).fit(
         table[:1000]
     )
     answers_all(model, table[700:750], {"half": "first"})
