@@ -437,7 +437,7 @@ def _maximise(
 ) -> None:
     """Maximise a prior's likelihood of (z, c, weight) by Adam, a batch at a time.
 
-    It takes `n_steps`, or as many as make `N_PASSES` passes over the latents.
+    It takes `n_steps`, or fewer: at most `N_PASSES` passes over the latents.
     """
     z, c, weight = latents
     n_steps = min(n_steps, -(-N_PASSES * len(z) // CHUNK))

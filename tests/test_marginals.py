@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from sklearn_cvae import ConditionalVAE, load, save
+from sklearn_cvae import ConditionalVAE, load, marginals, save
 from sklearn_cvae.backbones import MLP
 from sklearn_cvae.marginals import _raked
 from sklearn_cvae.metrics import column_shapes
@@ -126,6 +126,31 @@ def test_raking_leaves_alone_what_hardly_any_row_can_mend():
     masses = [np.where(rare, [1.0, 0.0], [0.0, 1.0])]
     (factors,) = _raked(masses, [np.array([0.9, 0.1])])
     np.testing.assert_array_equal(factors, [1, 1])
+
+
+def test_raking_goes_on_while_a_quarter_of_the_rows_would_count():
+    some = (np.random.default_rng(0).random(4_000) < 0.35)[:, None]
+    masses = [np.where(some, [0.999, 0.001], [0.001, 0.999])]
+    wanted = [np.array([0.95, 0.05])]
+    np.testing.assert_allclose(shares_of(masses, _raked(masses, wanted)), wanted, atol=0.005)
+
+
+def test_starts_are_asked_for_what_draws_lack(monkeypatch):
+    asked, found = [], marginals._start_factors
+
+    def start_factors(masses, raked, shares):
+        asked.append(shares)
+        return found(masses, raked, shares)
+
+    monkeypatch.setattr(marginals, "_start_factors", start_factors)
+    monkeypatch.setattr(marginals, "N_MATCHINGS", 1)
+    model = ConditionalVAE(hidden_layer_sizes=(16,), max_iter=1, random_state=0).fit(spiked(300))
+    lacking = model._module.tilt.numpy()  # the first matching's factors
+    monkeypatch.setattr(marginals, "N_MATCHINGS", 2)
+    model.fit(spiked(300))
+    np.testing.assert_array_equal(asked[1], asked[0])
+    np.testing.assert_allclose(asked[2], asked[0] * lacking, rtol=1e-5)
+    assert (lacking != 1).any()
 
 
 def test_starts_keep_the_columns_distributions(hasty):
