@@ -8,7 +8,7 @@ are asked for, on their order, or on the number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,7 +133,7 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     The posterior network has seen its training rows and is too sure of others. The spread is the
     one whose central 90 % intervals hold 90 % of held-out numbers; with few of them it stays near
     `USUAL_SPREAD`, by a log-normal prior of deviation `USUAL_DEVIATION`. Coverage grows with the
-    spread, so the search goes from there to where the score falls.
+    spread, so the search ends where the score falls.
 
     Parameters
     ----------
@@ -146,21 +146,17 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     if not any(isinstance(kind, Numeric) for kind in model.table_kinds):
         return
     model.eval()
-
-    @cache
-    def score(i: int) -> float:
-        usual = -0.5 * (np.log(SPREADS[i] / USUAL_SPREAD) / USUAL_DEVIATION) ** 2
-        position = _positions(model, cells, target, SPREADS[i])
-        if not len(position):
-            return float(usual)
-        covered = np.mean((position > 0.05) & (position < 0.95))
-        return float(usual - 0.5 * len(position) * (covered - 0.9) ** 2 / (0.9 * 0.1))
-
-    best = int(np.argmin(np.abs(np.log(np.divide(SPREADS, USUAL_SPREAD)))))
-    for step in (1, -1):
-        while 0 <= best + step < len(SPREADS) and score(best + step) > score(best):
-            best += step
-    model.spread.fill_(SPREADS[best])
+    spreads = np.array(SPREADS)
+    score = -0.5 * (np.log(spreads / USUAL_SPREAD) / USUAL_DEVIATION) ** 2
+    for i, spread in enumerate(SPREADS):
+        position = _positions(model, cells, target, spread)
+        if len(position):
+            covered = np.mean((position > 0.05) & (position < 0.95))
+            score[i] -= 0.5 * len(position) * (covered - 0.9) ** 2 / (0.9 * 0.1)
+        if i and score[i] < score[i - 1]:
+            score[i + 1 :] = -np.inf
+            break
+    model.spread.fill_(SPREADS[int(np.argmax(score))])
 
 
 @torch.inference_mode()
