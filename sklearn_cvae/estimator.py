@@ -124,6 +124,10 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         The networks: "mlp" for tables; `MLP(ordered=True)` for columns that are steps in time,
         `Recurrent(sequence_shape)` for sequences of several features, `Convolutional(image_shape)`
         for rows that are images, or `Custom(...)` for your own, of `sklearn_cvae.backbones`.
+    n_decoders : int, default=1
+        Networks between latents and cells whose distributions are averaged. Each training row
+        teaches one of them, another by chance in each epoch, so that they cost as much training as
+        one, and together learn rows less by heart.
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         Widths of the hidden layers of the encoder and of the decoder; "auto" is four layers of
         128, of 192 for tables of 20,000 rows or more.
@@ -256,6 +260,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         "prior": [StrOptions(set(PRIORS)), *PRIORS.values()],
         "objective": [StrOptions(set(OBJECTIVES)), ELBO],
         "backbone": [StrOptions({"mlp"}), Backbone],
+        "n_decoders": [Interval(number_types.Integral, 1, None, closed="left")],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(number_types.Real, 0, 1, closed="left")],
@@ -296,6 +301,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         prior: Any = "mixture",
         objective: Any = "elbo",
         backbone: Any = "mlp",
+        n_decoders: int = 1,
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -329,6 +335,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.prior = prior
         self.objective = objective
         self.backbone = backbone
+        self.n_decoders = n_decoders
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
@@ -442,6 +449,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             prior=chosen(self.prior, PRIORS),
             objective=chosen(self.objective, OBJECTIVES),
             backbone=chosen(self.backbone, {"mlp": MLP}),
+            n_decoders=self.n_decoders,
             dropout=self.dropout,
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,

@@ -8,6 +8,7 @@ is modelled, drawn and imputed with the rest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from sklearn_cvae.codecs import Codec
 from sklearn_cvae.factors import FactorAnalysis
 from sklearn_cvae.likelihoods import LIKELIHOODS, Kind, Numeric
 from sklearn_cvae.missingness import SelfMasking
-from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Linear
+from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Ensemble, Linear
 from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
 from sklearn_cvae.priors import DiagonalNormal, PriorChoice
 from sklearn_cvae.ties import Ties
@@ -31,13 +32,15 @@ MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
 
 
 class TableDistribution(Distribution):
-    """The likelihood of a row's cells, independent given z and c.
+    r"""The likelihood of a row's cells, independent given z and c: the average of K decoders'.
+
+    .. math:: p(x_j \mid z, c) = \frac1K \sum_k p_k(x_j \mid z, c)
 
     Parameters
     ----------
     kinds : sequence of Kind
-    params : Tensor of shape (n, n_params)
-        Network outputs, the kinds' side by side.
+    params : Tensor of shape (K, n, n_params)
+        Outputs of the decoders, the kinds' side by side.
     n_columns : int
     """
 
@@ -45,34 +48,48 @@ class TableDistribution(Distribution):
 
     def __init__(self, kinds: Sequence[Kind], params: Tensor, n_columns: int) -> None:
         self.kinds, self.n_columns = kinds, n_columns
-        self.params = params.split([kind.n_params for kind in kinds], dim=1)
-        super().__init__(params.shape[:1], torch.Size([n_columns]), validate_args=False)
+        widths = [kind.n_params for kind in kinds]
+        self.params = [of_decoder.split(widths, dim=1) for of_decoder in params]
+        super().__init__(params.shape[1:2], torch.Size([n_columns]), validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the (n, d) log-probabilities of the cells, in the kinds' own units."""
-        return self._in_order([k.log_prob(p, v) for k, p, v in self._by_kind(value)])
+        return self._log_mean([[k.log_prob(p, v) for k, p, v in d] for d in self._by_kind(value)])
 
     def surrogate(self, value: Tensor) -> Tensor:
         """Return the (n, d) scores of the cells that training maximises."""
-        return self._in_order([k.surrogate(p, v) for k, p, v in self._by_kind(value)])
+        return self._log_mean([[k.surrogate(p, v) for k, p, v in d] for d in self._by_kind(value)])
 
-    def _by_kind(self, value: Tensor) -> Iterator[tuple[Kind, Tensor, Tensor]]:
-        for kind, params in zip(self.kinds, self.params, strict=True):
-            yield kind, params, value[:, kind.columns]
+    def _by_kind(self, value: Tensor) -> Iterator[list[tuple[Kind, Tensor, Tensor]]]:
+        """Yield each decoder's kinds, parameters and cells."""
+        cells = [value[:, kind.columns] for kind in self.kinds]
+        for params in self.params:
+            yield list(zip(self.kinds, params, cells, strict=True))
 
-    def _in_order(self, parts: list[Tensor]) -> Tensor:
+    def _log_mean(self, by_decoder: list[list[Tensor]]) -> Tensor:
+        """Return the log of the decoders' mean, from logs by kind, in the columns' order."""
         columns = torch.cat([kind.columns for kind in self.kinds])
-        return torch.cat(parts, dim=1)[:, torch.argsort(columns)]
+        logs = torch.stack([torch.cat(parts, dim=1) for parts in by_decoder])
+        return (logs.logsumexp(dim=0) - math.log(len(logs)))[:, torch.argsort(columns)]
+
+    def _mean(self, by_decoder: list[list[Tensor]]) -> list[Tensor]:
+        """Return each kind's mean over the decoders."""
+        return [sum(parts[1:], parts[0]) / len(parts) for parts in zip(*by_decoder, strict=True)]
 
     def probs(self, spread: float | Tensor = 1.0) -> list[Tensor]:
         """Return each kind's (n, m, n_atoms) probabilities of its atoms, numbers' widened."""
-        kinds = zip(self.kinds, self.params, strict=True)
-        return [kind.probs(params, spread) for kind, params in kinds]
+        return self._mean(
+            [[k.probs(p, spread) for k, p in zip(self.kinds, d, strict=True)] for d in self.params]
+        )
 
     def expected(self, spread: float | Tensor = 1.0) -> list[Tensor]:
         """Return each kind's probabilities of its atoms, for what is to be imputed."""
-        kinds = zip(self.kinds, self.params, strict=True)
-        return [kind.expected(params, spread) for kind, params in kinds]
+        return self._mean(
+            [
+                [k.expected(p, spread) for k, p in zip(self.kinds, d, strict=True)]
+                for d in self.params
+            ]
+        )
 
 
 class TableCVAE(nn.Module):
@@ -97,6 +114,8 @@ class TableCVAE(nn.Module):
     prior : StandardNormal, Gaussian, Mixture, VampPrior or NormalizingFlow
     objective : ELBO, IWAE or Hybrid
     backbone : Backbone
+    n_decoders : int
+        Decoders whose distributions are averaged; each training row teaches one of them.
     dropout : float
     input_noise : float
         Standard deviation of noise on the numeric scores that the encoder sees in training.
@@ -133,6 +152,7 @@ class TableCVAE(nn.Module):
         prior: PriorChoice,
         objective: ELBO,
         backbone: Backbone,
+        n_decoders: int,
         dropout: float,
         input_noise: float,
         condition_dropout: float,
@@ -176,7 +196,9 @@ class TableCVAE(nn.Module):
         self.layout = _layout(self.table_kinds, is_condition)
         backbone.check(self.layout)
         self.encoder = backbone.encoder(self.layout, 2 * k, 2 * n_components, blocks)
-        self.decoder = backbone.decoder(self.layout, n_components, blocks)
+        self.decoder = Ensemble(
+            [backbone.decoder(self.layout, n_components, blocks) for _ in range(n_decoders)]
+        )
         self.prior_net = prior.build(n_components, sum(widths), generator)
         self.linear_condition = Linear(self.n_linear, len(self.mean_params), generator, scale=0.0)
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
@@ -281,7 +303,8 @@ class TableCVAE(nn.Module):
         """Return p(x | z, c)."""
         means = self.linear(z[:, : self.factors.n_factors])
         means = means + self.linear_condition(c[:, : self.n_linear])
-        params = self.decoder(z, c).index_add(1, self.mean_params, means)
+        params = self.decoder(z, c)
+        params = params.index_add(2, self.mean_params, means.expand(len(params), -1, -1))
         return TableDistribution(self.table_kinds, params, self.n_columns)
 
     @property

@@ -338,6 +338,42 @@ class ResidualMLP(nn.Module):
         return self.out(h)
 
 
+class Ensemble(nn.Module):
+    """Networks of one shape: in training each row goes through one, afterwards through all.
+
+    Parameters
+    ----------
+    members : sequence of nn.Module
+        Each maps (n, n_in) and conditions (n, n_condition) to (n, n_out).
+
+    Notes
+    -----
+    Rows of a training batch are shuffled, so that which network a row teaches changes by chance
+    from epoch to epoch, and all of them together cost as much as one.
+
+    Examples
+    --------
+    >>> def network():
+    ...     generator = torch.Generator().manual_seed(0)
+    ...     return ResidualMLP(3, 2, [4], "silu", 0.0, Concat([], [4], generator), generator)
+    >>> networks, x, c = Ensemble([network(), network()]), torch.zeros(5, 3), torch.zeros(5, 0)
+    >>> networks(x, c).shape, networks.eval()(x, c).shape
+    (torch.Size([1, 5, 2]), torch.Size([2, 5, 2]))
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Return (1, n, n_out) in training, (n_members, n, n_out) afterwards."""
+        if not self.training:
+            return torch.stack([member(x, c) for member in self.members])
+        n = len(self.members)
+        parts = zip(self.members, x.tensor_split(n), c.tensor_split(n), strict=True)
+        return torch.cat([member(*part) for member, *part in parts if len(part[0])])[None]
+
+
 CONDITIONING: dict[str, type[Conditioner]] = {
     "concat": Concat,
     "concat_all": ConcatAll,

@@ -16,6 +16,7 @@ from benchmarks import (
     breast_cancer,
     conditions,
     counterfactuals,
+    decoders,
     digits,
     features,
     forecasting,
@@ -344,6 +345,13 @@ def test_priors_are_compared(tmp_path):
     assert np.isfinite(found[["log_p", "rmse", "c2st"]].to_numpy()).all()
     assert found["log_p"].nunique() == 2
     assert "standard_normal" in (tmp_path / "priors.md").read_text()
+
+
+def test_numbers_of_decoders_are_compared(tmp_path):
+    found = decoders.main(["--quick", "--output", str(tmp_path)])
+    assert found["n_decoders"].tolist() == [1, 2, 4]
+    assert np.isfinite(found.drop(columns="table")).all(axis=None)
+    assert "Mean change" in (tmp_path / "decoders.md").read_text()
 
 
 def test_members_are_compared(tmp_path):

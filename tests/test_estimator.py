@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import small
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
 from sklearn_cvae import ConditionalVAE, CVAEImputer, load, marginals, save, training
@@ -45,6 +46,15 @@ def test_fitting_learns(fitted):
     assert fitted.condition_names_ == ["species"]
     assert fitted.device_ in ("cpu", "cuda")
     assert fitted.net_.module_ is fitted._module
+
+
+def test_several_decoders_learn_rows_less_by_heart():
+    wine = load_wine(as_frame=True).data.sample(frac=1, random_state=0)
+    train, test = wine[:120], wine[120:]
+    sizes = {"hidden_layer_sizes": (64, 64), "max_iter": 60, "random_state": 0}
+    one, three = (ConditionalVAE(n_decoders=k, **sizes).fit(train) for k in (1, 3))
+    assert three.score(test) > one.score(test) + 2
+    assert three.score(train) - three.score(test) < one.score(train) - one.score(test) - 5
 
 
 def test_same_seed_same_bits(penguins):

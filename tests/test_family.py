@@ -74,7 +74,7 @@ MEMBERS = (
         {"objective": ELBO(hide=False), "prior": "standard_normal"},
         {"objective": IWAE(n_samples=3), "prior": VampPrior(20)},
         {"objective": Hybrid(alpha=0.3), "prior": "gaussian", "conditioning": "attention"},
-        {"prior": NormalizingFlow(2, 4, (16,)), "conditioning": "embedding"},
+        {"prior": NormalizingFlow(2, 4, (16,)), "conditioning": "embedding", "n_decoders": 3},
     ]
 )
 

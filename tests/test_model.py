@@ -333,7 +333,7 @@ def test_dropout_keeps_the_mean_and_only_acts_in_training():
     assert torch.equal(dropout.eval()(h), h)
 
 
-def make_model(prior: str = "mixture") -> tuple[TableCVAE, list, Cells]:
+def make_model(prior: str = "mixture", n_decoders: int = 1) -> tuple[TableCVAE, list, Cells]:
     numbers = RNG.normal(size=(300, 2))
     levels = RNG.integers(0, 3, 300).astype(float)
     codecs = [NumericCodec.fit(numbers[:, 0]), LevelCodec(3), NumericCodec.fit(numbers[:, 1])]
@@ -351,6 +351,7 @@ def make_model(prior: str = "mixture") -> tuple[TableCVAE, list, Cells]:
         prior=PRIORS[prior](),
         objective=objectives.ELBO(),
         backbone=MLP(),
+        n_decoders=n_decoders,
         dropout=0.0,
         input_noise=0.1,
         self_masking=False,
@@ -384,6 +385,40 @@ def test_answers_do_not_see_hidden_cells():
     mean = [inference.point("mean")]
     a, b = (inference.impute_point(model, codecs, p, mean, 4)[0] for p in (cells, other))
     np.testing.assert_array_equal(a, b)
+
+
+def test_a_cell_has_the_mean_of_its_decoders_distributions():
+    model, _, cells = make_model(n_decoders=3)
+    for decoder in model.decoder.members:
+        torch.nn.init.normal_(decoder.out.weight, generator=generator())
+    model.eval()
+    values, members = torch.from_numpy(cells.values), list(model.decoder.members)
+    z = torch.randn(300, 4, generator=generator())
+    c = model.condition(model.inputs(values), torch.from_numpy(cells.given))
+    both = model.likelihood(z, c)
+    alone = []
+    for member in members:
+        model.decoder.members = torch.nn.ModuleList([member])
+        alone.append(model.likelihood(z, c))
+    for ask in (lambda d: d.log_prob(values).exp(), lambda d: d.surrogate(values).exp()):
+        assert not torch.allclose(ask(alone[0]), ask(alone[1]))
+        torch.testing.assert_close(ask(both), torch.stack([ask(d) for d in alone]).mean(0))
+    for ask in (lambda d: d.probs(1.5), lambda d: d.expected()):
+        for kind, parts in zip(ask(both), zip(*map(ask, alone), strict=True), strict=True):
+            torch.testing.assert_close(kind, torch.stack(parts).mean(0))
+
+
+def test_each_training_row_teaches_one_decoder():
+    model, _, cells = make_model(n_decoders=2)
+    observed = torch.from_numpy(cells.visible | cells.given)
+    losses = model(torch.from_numpy(cells.values), observed, 1.0, generator())
+    assert losses.shape == (300,)
+    first = [p for n, p in model.named_parameters() if n.startswith("decoder.members.0.out")]
+    for rows, taught in ((slice(150), True), (slice(150, None), False)):
+        grads = torch.autograd.grad(losses[rows].sum(), first, retain_graph=True, allow_unused=True)
+        assert any(g is not None and bool(g.any()) for g in grads) == taught
+    alone = model(torch.from_numpy(cells.values[:1]), observed[:1], 1.0, generator())
+    assert torch.isfinite(alone).all()
 
 
 def test_importance_sampling_settles_as_draws_grow():
