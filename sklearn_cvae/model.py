@@ -42,6 +42,11 @@ class TableDistribution(Distribution):
     params : Tensor of shape (K, n, n_params)
         Outputs of the decoders, the kinds' side by side.
     n_columns : int
+
+    Notes
+    -----
+    In training K is 1, a row's decoder being drawn by chance, so that the mean of log p_k is
+    maximised: a lower bound of the mean's log, by Jensen's inequality.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
