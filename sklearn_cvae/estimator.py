@@ -126,8 +126,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         for rows that are images, or `Custom(...)` for your own, of `sklearn_cvae.backbones`.
     n_decoders : int, default=1
         Networks between latents and cells whose distributions are averaged. Each training row
-        teaches one of them, another by chance in each epoch, so that they cost as much training as
-        one, and together learn rows less by heart.
+        teaches one of them, another by chance in each epoch: a step costs what one decoder does,
+        and together they learn rows less by heart. Answers ask all of them, which takes longer.
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         Widths of the hidden layers of the encoder and of the decoder; "auto" is four layers of
         128, of 192 for tables of 20,000 rows or more.
