@@ -6,8 +6,9 @@ Two thirds of up to 3,000 rows are learned from with the defaults but `n_decoder
 third: log p (nats per row; higher is better), how well log p tells these rows from those that were
 learned (AUC of the membership attack, 0.5 is the best), error of imputing 30 % of the cells (RMSE
 in deviations, and share of right levels), and how hard drawn rows are to tell from them (C2ST by
-gradient boosting, 1 is impossible). One seed. A step takes as long with any number of decoders, but
-the rows that are drawn at the end of `fit` ask all of them; runs shared cores.
+gradient boosting, 1 is impossible). One seed. Each row teaches one decoder, but each decoder has
+matrices of its own to orthogonalise, and the rows that are drawn at the end of `fit` ask all of
+them; runs shared cores. The default is two.
 """
 
 from __future__ import annotations

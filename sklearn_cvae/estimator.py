@@ -37,6 +37,7 @@ from sklearn_cvae.training import (
     auto_batch_size,
     auto_epochs,
     auto_layer_sizes,
+    auto_n_decoders,
     build_net,
     held_out_cells,
     refit_prior,
@@ -124,10 +125,12 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         The networks: "mlp" for tables; `MLP(ordered=True)` for columns that are steps in time,
         `Recurrent(sequence_shape)` for sequences of several features, `Convolutional(image_shape)`
         for rows that are images, or `Custom(...)` for your own, of `sklearn_cvae.backbones`.
-    n_decoders : int, default=1
+    n_decoders : "auto" or int, default="auto"
         Networks between latents and cells whose distributions are averaged. Each training row
-        teaches one of them, another by chance in each epoch: a step costs what one decoder does,
-        and together they learn rows less by heart. Answers ask all of them, which takes longer.
+        teaches one of them, another by chance in each epoch: a step costs about what one decoder
+        does, and together they learn rows less by heart. Answers ask all of them, which takes
+        longer. "auto" is 2, and 1 for tables of 20,000 rows or more and for backbones whose columns
+        have a place in space or time.
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         Widths of the hidden layers of the encoder and of the decoder; "auto" is four layers of
         128, of 192 for tables of 20,000 rows or more.
@@ -146,8 +149,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
-        Epochs; "auto" is 150, for tables under 2,000 rows fewer in proportion, but enough for 500
-        optimiser steps. From 24 columns on those 2,000 rows grow with the columns' square, to four
+        Epochs; "auto" is 150, for tables under 1,600 rows fewer in proportion, but enough for 500
+        optimiser steps. From 24 columns on those 1,600 rows grow with the columns' square, to four
         times, from 7 on those 500 steps fall with it, to a quarter. From 5,300 rows on it is at
         most as many as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000, but at
         least 20.
@@ -203,6 +206,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Epochs run.
     hidden_layer_sizes_ : list of int
         Widths of the perceptrons' hidden layers, chosen or given.
+    n_decoders_ : int
+        How many decoders are averaged, chosen or given.
     kl_per_latent_ : ndarray of shape (n_components,)
         Nats that each latent tells of a training row; 0 for one that collapsed.
     n_active_units_ : int
@@ -260,7 +265,10 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         "prior": [StrOptions(set(PRIORS)), *PRIORS.values()],
         "objective": [StrOptions(set(OBJECTIVES)), ELBO],
         "backbone": [StrOptions({"mlp"}), Backbone],
-        "n_decoders": [Interval(number_types.Integral, 1, None, closed="left")],
+        "n_decoders": [
+            StrOptions({"auto"}),
+            Interval(number_types.Integral, 1, None, closed="left"),
+        ],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(number_types.Real, 0, 1, closed="left")],
@@ -301,7 +309,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         prior: Any = "mixture",
         objective: Any = "elbo",
         backbone: Any = "mlp",
-        n_decoders: int = 1,
+        n_decoders: int | Literal["auto"] = "auto",
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -426,15 +434,18 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             min_category_count=self.min_category_count,
             tied=self._looks_for_ties,
         )
-        generator = torch.Generator().manual_seed(draw_seed(rng))
-        sizes = self._layer_sizes(len(values))
-        return table, values, self._new_module(table, usual_factors(len(values)), sizes, generator)
+        generator, n = torch.Generator().manual_seed(draw_seed(rng)), len(values)
+        module = self._new_module(
+            table, usual_factors(n), self._layer_sizes(n), self._number_of_decoders(n), generator
+        )
+        return table, values, module
 
     def _new_module(
         self,
         table: TableCodec,
         n_factors: int,
         hidden_layer_sizes: list[int],
+        n_decoders: int,
         generator: torch.Generator,
     ) -> TableCVAE:
         return TableCVAE(
@@ -449,7 +460,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             prior=chosen(self.prior, PRIORS),
             objective=chosen(self.objective, OBJECTIVES),
             backbone=chosen(self.backbone, {"mlp": MLP}),
-            n_decoders=self.n_decoders,
+            n_decoders=n_decoders,
             dropout=self.dropout,
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,
@@ -459,11 +470,20 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         )
 
     def _restore(
-        self, table: TableCodec, hidden_layer_sizes: list[int], weights: dict[str, torch.Tensor]
+        self,
+        table: TableCodec,
+        hidden_layer_sizes: list[int],
+        n_decoders: int,
+        weights: dict[str, torch.Tensor],
     ) -> None:
         """Become fitted with a table and weights that were learned before."""
-        n_factors = weights["factors.loadings"].shape[1]
-        module = self._new_module(table, n_factors, hidden_layer_sizes, torch.Generator())
+        module = self._new_module(
+            table,
+            weights["factors.loadings"].shape[1],
+            hidden_layer_sizes,
+            n_decoders,
+            torch.Generator(),
+        )
         module.restore(weights)
         self._remember(table, trained_net(module, resolve_device(self.device)))
 
@@ -555,6 +575,11 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             return auto_layer_sizes(n)
         return checked_sizes(self.hidden_layer_sizes)
 
+    def _number_of_decoders(self, n: int) -> int:
+        if self.n_decoders != "auto":
+            return int(self.n_decoders)
+        return auto_n_decoders(n) if chosen(self.backbone, {"mlp": MLP}).tabular else 1
+
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)
 
@@ -601,6 +626,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.validation_curve_ = [e["valid_loss"] for e in net.history if "valid_loss" in e]
         self.n_iter_ = len(net.history)
         self.hidden_layer_sizes_ = list(net.module_.hidden_layer_sizes)
+        self.n_decoders_ = len(net.module_.decoder.members)
 
     def _report_collapse(self, values: Array) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""

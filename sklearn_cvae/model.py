@@ -8,8 +8,9 @@ is modelled, drawn and imputed with the rest.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -59,42 +60,36 @@ class TableDistribution(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the (n, d) log-probabilities of the cells, in the kinds' own units."""
-        return self._log_mean([[k.log_prob(p, v) for k, p, v in d] for d in self._by_kind(value)])
+        return self._log_mean(value, lambda kind, *cells: kind.log_prob(*cells))
 
     def surrogate(self, value: Tensor) -> Tensor:
         """Return the (n, d) scores of the cells that training maximises."""
-        return self._log_mean([[k.surrogate(p, v) for k, p, v in d] for d in self._by_kind(value)])
+        return self._log_mean(value, lambda kind, *cells: kind.surrogate(*cells))
 
-    def _by_kind(self, value: Tensor) -> Iterator[list[tuple[Kind, Tensor, Tensor]]]:
-        """Yield each decoder's kinds, parameters and cells."""
+    def _log_mean(self, value: Tensor, logs_of: Callable[[Kind, Tensor, Tensor], Tensor]) -> Tensor:
+        """Return the log of the decoders' mean, in the columns' order."""
         cells = [value[:, kind.columns] for kind in self.kinds]
-        for params in self.params:
-            yield list(zip(self.kinds, params, cells, strict=True))
-
-    def _log_mean(self, by_decoder: list[list[Tensor]]) -> Tensor:
-        """Return the log of the decoders' mean, from logs by kind, in the columns' order."""
+        logs = torch.stack(
+            [torch.cat(list(map(logs_of, self.kinds, of, cells)), dim=1) for of in self.params]
+        )
         columns = torch.cat([kind.columns for kind in self.kinds])
-        logs = torch.stack([torch.cat(parts, dim=1) for parts in by_decoder])
         return (logs.logsumexp(dim=0) - math.log(len(logs)))[:, torch.argsort(columns)]
 
-    def _mean(self, by_decoder: list[list[Tensor]]) -> list[Tensor]:
-        """Return each kind's mean over the decoders."""
-        return [sum(parts[1:], parts[0]) / len(parts) for parts in zip(*by_decoder, strict=True)]
+    def _mean(self, probs_of: Callable[[Kind, Tensor], Tensor]) -> list[Tensor]:
+        """Return each kind's probabilities of its atoms, the decoders' mean."""
+        by_kind = zip(self.kinds, zip(*self.params, strict=True), strict=True)
+        return [
+            functools.reduce(torch.add, (probs_of(kind, of) for of in params)) / len(params)
+            for kind, params in by_kind
+        ]
 
     def probs(self, spread: float | Tensor = 1.0) -> list[Tensor]:
         """Return each kind's (n, m, n_atoms) probabilities of its atoms, numbers' widened."""
-        return self._mean(
-            [[k.probs(p, spread) for k, p in zip(self.kinds, d, strict=True)] for d in self.params]
-        )
+        return self._mean(lambda kind, params: kind.probs(params, spread))
 
     def expected(self, spread: float | Tensor = 1.0) -> list[Tensor]:
         """Return each kind's probabilities of its atoms, for what is to be imputed."""
-        return self._mean(
-            [
-                [k.expected(p, spread) for k, p in zip(self.kinds, d, strict=True)]
-                for d in self.params
-            ]
-        )
+        return self._mean(lambda kind, params: kind.expected(params, spread))
 
 
 class TableCVAE(nn.Module):

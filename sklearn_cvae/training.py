@@ -23,7 +23,7 @@ from sklearn_cvae.optimizers import Muon
 
 Array = NDArray[Any]
 
-MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 2_000, 500
+MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 1_600, 500
 ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
 MAX_ROWS_SHOWN, MIN_EPOCHS = 2_250_000, 20
 FEW_COLUMNS, MANY_COLUMNS, LEAST_SHARE = 7, 24, 1 / 4
@@ -491,6 +491,17 @@ def auto_layer_sizes(n_rows: int) -> list[int]:
     return [WIDE if n_rows >= ROWS_OF_WIDE else WIDTH] * N_LAYERS
 
 
+def auto_n_decoders(n_rows: int) -> int:
+    """Return how many decoders are averaged: two learn few rows less by heart than one.
+
+    Examples
+    --------
+    >>> auto_n_decoders(10_000), auto_n_decoders(20_000)
+    (2, 1)
+    """
+    return 1 if n_rows >= ROWS_OF_WIDE else 2
+
+
 def auto_batch_size(n_rows: int) -> int:
     """Powers of two from 32 to 512, so that small tables still get enough steps; 1,024 of many.
 
@@ -507,8 +518,8 @@ def auto_batch_size(n_rows: int) -> int:
 def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
     """Return how many epochs a table needs.
 
-    150; in proportion fewer under 2,000 rows, which are learned by heart, yet 500 steps. The more
-    columns, the sooner rows are told apart: from 24 on those 2,000 rows grow with the columns'
+    150; in proportion fewer under 1,600 rows, which are learned by heart, yet 500 steps. The more
+    columns, the sooner rows are told apart: from 24 on those 1,600 rows grow with the columns'
     square, from 7 on those 500 steps fall with it, by at most a factor of four. From 5,300 rows on
     at most as many epochs as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000,
     yet 20.
@@ -518,7 +529,7 @@ def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
     >>> auto_epochs(150, 5, 4), auto_epochs(3_000, 6, 10), auto_epochs(30_000, 30, 10)
     (100, 150, 75)
     >>> auto_epochs(150, 5, 10), auto_epochs(150, 5, 14), auto_epochs(1_500, 6, 48)
-    (49, 25, 29)
+    (49, 25, 36)
     """
     in_proportion = MAX_EPOCHS * n_rows / ROWS_FOR_MAX_EPOCHS * _share(MANY_COLUMNS, n_columns)
     least = MIN_STEPS / steps_per_epoch * _share(FEW_COLUMNS, n_columns)

@@ -223,19 +223,24 @@ def test_a_model_without_hidden_layers(penguins):
     assert np.isfinite(small(hidden_layer_sizes=()).fit(penguins).score(penguins))
 
 
-def test_large_tables_have_wider_layers_and_keep_them_when_trained_on(tmp_path, monkeypatch):
+def test_large_tables_have_other_networks_and_keep_them_when_trained_on(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "ROWS_OF_WIDE", 60)  # instead of 20,000, which take long
     monkeypatch.setattr(marginals, "MIN_ROWS", 256)
     X = np.random.default_rng(0).normal(size=(60, 2))
     model = ConditionalVAE(2, max_iter=1, warm_start=True, random_state=0).fit(X)
     assert model.hidden_layer_sizes_ == [192, 192, 192, 192]
+    assert model.n_decoders_ == 1
     save(model, tmp_path / "model")
     again = load(tmp_path / "model")
-    assert again.hidden_layer_sizes == "auto"
+    assert again.hidden_layer_sizes == again.n_decoders == "auto"
     np.testing.assert_array_equal(again.transform(X[:9]), model.transform(X[:9]))
     for fitted in (model, again):
-        assert fitted.fit(X[:50]).hidden_layer_sizes_ == [192, 192, 192, 192]
-    assert clone(model).fit(X[:50]).hidden_layer_sizes_ == [128, 128, 128, 128]
+        fitted.fit(X[:50])
+        assert fitted.hidden_layer_sizes_ == [192, 192, 192, 192]
+        assert fitted.n_decoders_ == 1
+    fresh = clone(model).fit(X[:50])
+    assert fresh.hidden_layer_sizes_ == [128, 128, 128, 128]
+    assert fresh.n_decoders_ > 1
 
 
 def test_bad_parameters_are_refused(penguins):

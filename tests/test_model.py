@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from sklearn_cvae import inference, objectives
@@ -455,3 +456,25 @@ def test_copies_of_a_row_get_keys_of_their_own():
     one_hidden = shown.copy()
     one_hidden[3, 0] = False
     assert inference.row_keys(Cells(values, one_hidden, hidden))[3] != keys[3]
+
+
+@pytest.mark.parametrize(("n", "scale"), [(0, 1.0), (15, 0.4), (40, 2.0), (500, 0.9), (5000, 1.7)])
+def test_few_spreads_are_tried_and_the_best_is_found(n, scale, monkeypatch):
+    model, _, cells = make_model()
+    errors = scale * np.random.default_rng(0).standard_normal(n)
+    tried = []
+
+    def positions(_model, _cells, _target, spread):
+        tried.append(spread)
+        return stats.norm.cdf(errors / spread)
+
+    def score(spread):
+        log_prior = stats.norm.logpdf(np.log(spread / 1.3), scale=0.2)
+        position = stats.norm.cdf(errors / spread)
+        covered = np.mean((position > 0.05) & (position < 0.95)) if n else 0.9
+        return log_prior - n * (covered - 0.9) ** 2 / 0.18
+
+    monkeypatch.setattr(inference, "_positions", positions)
+    inference.calibrate(model, cells, cells.visible)
+    assert float(model.spread) == pytest.approx(max(inference.SPREADS, key=score))
+    assert len(tried) == len(set(tried)) <= 6

@@ -1,10 +1,11 @@
-"""Muon against torch's, which takes the same steps one matrix at a time."""
+"""Muon against torch's, which takes such steps one matrix at a time."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from sklearn_cvae import optimizers
 from sklearn_cvae.optimizers import Muon, orthogonalized
 
 SHAPES = [(16, 16), (16, 16), (8, 24), (24, 8)]
@@ -25,7 +26,8 @@ def take_steps(optimizer, params, n_steps=5):
         optimizer.step()
 
 
-def test_steps_are_those_of_torch():
+def test_with_its_quintic_steps_are_those_of_torch(monkeypatch):
+    monkeypatch.setattr(optimizers, "QUINTICS", ((3.4445, -4.7750, 2.0315),) * 5)
     ours, theirs = weights(), weights()
     take_steps(Muon(ours, lr=0.1, weight_decay=0.2), ours)
     take_steps(torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2), theirs)
@@ -44,6 +46,13 @@ def test_singular_values_end_near_one(shape):
     assert values.median() > 0.6
     aligned = (orthogonalized(matrices) * matrices).sum(dim=(1, 2))
     assert (aligned > 0).all()
+
+
+def test_quintics_bring_a_hundredth_of_the_norm_near_one():
+    values = torch.logspace(-2, 0, 400)
+    for a, b, c in optimizers.QUINTICS:
+        values = a * values + b * values**3 + c * values**5
+    assert (values - 1).abs().max() < 0.271
 
 
 def test_a_weight_without_gradient_and_one_of_zeros_stay():

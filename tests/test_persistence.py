@@ -37,6 +37,7 @@ def test_a_pandas_model(messy, tmp_path):
         "loss_curve_",
         "n_iter_",
         "hidden_layer_sizes_",
+        "n_decoders_",
         "likelihoods_",
         "scales_",
         "condition_names_",
@@ -100,8 +101,8 @@ def test_a_pickle_is_not_opened(fitted, tmp_path):
 def test_a_file_of_another_format_says_so(fitted, tmp_path):
     path = tmp_path / "old.cvae"
     save(fitted, path)
-    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-4", b"sklearn_cvae-2", 1))
-    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-4'.*fit"):
+    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-5", b"sklearn_cvae-2", 1))
+    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-5'.*fit"):
         load(path)
 
 

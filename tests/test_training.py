@@ -98,18 +98,18 @@ def test_small_tables_of_many_columns_are_trained_for_fewer_epochs(monkeypatch):
     assert [auto_epochs(1_000, 4, d) for d in (2, 7, 10, 24, 48, 1_000)] == [
         125,
         125,
-        75,
-        75,
+        94,
+        94,
         32,
         32,
     ]
-    assert [auto_epochs(200, 7, d) for d in (2, 7, 10, 24, 48, 1_000)] == [72, 72, 35, 18, 18, 18]
+    assert [auto_epochs(200, 7, d) for d in (2, 7, 10, 24, 48, 1_000)] == [72, 72, 35, 19, 18, 18]
     monkeypatch.setattr(training, "MIN_STEPS", 50)
     few, many = (
         ConditionalVAE(2, hidden_layer_sizes=(4,), random_state=0).fit(X)
         for X in (np.random.default_rng(0).normal(size=(200, d)) for d in (2, 48))
     )
-    assert (few.n_iter_, many.n_iter_) == (15, 4)
+    assert (few.n_iter_, many.n_iter_) == (19, 5)
 
 
 @pytest.mark.parametrize(
