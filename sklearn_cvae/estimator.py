@@ -459,7 +459,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             conditioning=self.conditioning,
             prior=chosen(self.prior, PRIORS),
             objective=chosen(self.objective, OBJECTIVES),
-            backbone=chosen(self.backbone, {"mlp": MLP}),
+            backbone=self._backbone,
             n_decoders=n_decoders,
             dropout=self.dropout,
             input_noise=self.input_noise,
@@ -565,10 +565,14 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             )
 
     @property
+    def _backbone(self) -> Backbone:
+        backbone: Backbone = chosen(self.backbone, {"mlp": MLP})
+        return backbone
+
+    @property
     def _looks_for_ties(self) -> bool:
         """Whether ties can be columns: they have no place in a grid, and do not hide themselves."""
-        backbone = chosen(self.backbone, {"mlp": MLP})
-        return backbone.tabular and self.missing_mechanism == "ignorable"
+        return self._backbone.tabular and self.missing_mechanism == "ignorable"
 
     def _layer_sizes(self, n: int) -> list[int]:
         if isinstance(self.hidden_layer_sizes, str):
@@ -578,7 +582,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _number_of_decoders(self, n: int) -> int:
         if self.n_decoders != "auto":
             return int(self.n_decoders)
-        return auto_n_decoders(n) if chosen(self.backbone, {"mlp": MLP}).tabular else 1
+        return auto_n_decoders(n) if self._backbone.tabular else 1
 
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)

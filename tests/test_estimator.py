@@ -18,6 +18,7 @@ from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
 from sklearn_cvae import ConditionalVAE, CVAEImputer, load, marginals, save, training
+from sklearn_cvae.backbones import MLP
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +241,16 @@ def test_large_tables_have_other_networks_and_keep_them_when_trained_on(tmp_path
         assert fitted.n_decoders_ == 1
     fresh = clone(model).fit(X[:50])
     assert fresh.hidden_layer_sizes_ == [128, 128, 128, 128]
-    assert fresh.n_decoders_ > 1
+    assert fresh.n_decoders_ == 2
+
+
+def test_columns_with_a_place_in_time_have_one_decoder_unless_asked():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    small_ordered = ConditionalVAE(
+        2, hidden_layer_sizes=(4,), max_iter=1, backbone=MLP(ordered=True), random_state=0
+    )
+    assert small_ordered.fit(X).n_decoders_ == 1
+    assert small_ordered.set_params(n_decoders=3).fit(X).n_decoders_ == 3
 
 
 def test_bad_parameters_are_refused(penguins):
