@@ -32,7 +32,7 @@ def linear() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def linear_model(linear) -> ConditionalVAE:
-    return ConditionalVAE(8, hidden_layer_sizes=(64, 64), max_iter=60, random_state=0).fit(linear)
+    return ConditionalVAE(8, hidden_layer_sizes=(64, 64), max_iter=30, random_state=0).fit(linear)
 
 
 # ---- fit --------------------------------------------------------------------------------
@@ -472,7 +472,7 @@ def test_scores_are_log_densities_in_the_users_units(linear_model, linear):
     assert abs(scores.mean() - truth.mean()) < 0.15
     assert np.corrcoef(scores, truth)[0, 1] > 0.85
     assert linear_model.score(rows) == pytest.approx(scores.mean())
-    metres = ConditionalVAE(8, hidden_layer_sizes=(64, 64), max_iter=60, random_state=0)
+    metres = ConditionalVAE(8, hidden_layer_sizes=(64, 64), max_iter=30, random_state=0)
     metres.fit(linear.assign(x=linear["x"] * 1000))
     assert metres.score(rows.assign(x=x * 1000)) == pytest.approx(
         scores.mean() - np.log(1000), abs=0.02

@@ -81,8 +81,8 @@ MEMBERS = (
 
 @pytest.mark.parametrize("params", MEMBERS, ids=str)
 def test_every_member_answers_everything(params):
-    table = mixed(200)
-    model = small(condition_features=["site", "age"], max_iter=4, **params).fit(table)
+    table = mixed(100)
+    model = small(condition_features=["site", "age"], max_iter=2, **params).fit(table)
     answers_all(model, table, {"site": "b"})
     again = clone(model).fit(table)
     np.testing.assert_array_equal(again.transform(table), model.transform(table))
@@ -90,8 +90,8 @@ def test_every_member_answers_everything(params):
 
 @pytest.mark.parametrize("params", MEMBERS, ids=str)
 def test_every_member_is_a_plain_model_without_conditions(params):
-    table = mixed(100)
-    answers_all(small(max_iter=2, **params).fit(table), table, {"x": (0, None)})
+    table = mixed(60)
+    answers_all(small(max_iter=1, **params).fit(table), table, {"x": (0, None)})
 
 
 @pytest.mark.parametrize("params", MEMBERS[-5:], ids=str)
@@ -113,8 +113,8 @@ SLOW = [pytest.param(c, marks=pytest.mark.slow) for c in ("layer_norm", "batch_n
 @pytest.mark.parametrize("conditioning", ["concat_all", "embedding", "film", "attention", *SLOW])
 def test_every_conditioning_follows_its_conditions(conditioning):
     """x is 2 site + age, give or take 0.3."""
-    model = small(conditioning=conditioning, condition_features=["site", "age"], max_iter=50)
-    model.fit(mixed(1500))
+    model = small(conditioning=conditioning, condition_features=["site", "age"], max_iter=30)
+    model.fit(mixed(1000))
     for site, age in (("a", -1.0), ("c", 1.0)):
         expected = 2.0 * "abc".index(site) + age
         drawn = model.sample(400, {"site": site, "age": age}, random_state=0)
@@ -126,12 +126,12 @@ def test_every_conditioning_follows_its_conditions(conditioning):
 @pytest.mark.parametrize("conditioning", ["embedding", "attention"])
 def test_a_condition_of_a_thousand_levels(conditioning):
     rng = np.random.default_rng(0)
-    level = rng.integers(0, 1000, 4000)
+    level = rng.integers(0, 1000, 3000)
     effect = rng.normal(size=1000) * 2
     table = pd.DataFrame(
-        {"level": level.astype(str), "x": effect[level] + 0.3 * rng.normal(size=4000)}
+        {"level": level.astype(str), "x": effect[level] + 0.3 * rng.normal(size=3000)}
     )
-    table["y"] = table["x"] + rng.normal(size=4000)
+    table["y"] = table["x"] + rng.normal(size=3000)
     model = small(conditioning=conditioning, condition_features=["level"], max_iter=8).fit(table)
     asked = list(dict.fromkeys(table["level"]))[:60]
     drawn = model.sample(20, pd.DataFrame({"level": asked}), random_state=0)
@@ -143,7 +143,7 @@ COLLAPSING = {
     "objective": ELBO(beta=100, warm_up=0, hide=False),
     "prior": "standard_normal",
     "n_components": 2,
-    "max_iter": 100,
+    "max_iter": 50,
     "learning_rate_init": 1e-2,
 }
 
@@ -176,7 +176,7 @@ def test_importance_weights_tighten_the_density():
     train, test = table[:1000], table[1000:]
     losses = {}
     for objective in (ELBO(hide=False), IWAE(n_samples=10, hide=False)):
-        model = small(objective=objective, prior="standard_normal", max_iter=30).fit(train)
+        model = small(objective=objective, prior="standard_normal", max_iter=12).fit(train)
         losses[type(objective)] = (model.loss_curve_[-1], model.score(test))
     assert losses[IWAE][0] < losses[ELBO][0]
     assert losses[IWAE][1] > losses[ELBO][1] - 0.1
@@ -213,7 +213,7 @@ def test_a_convolutional_model_of_images():
         n_components=8,
         condition_on_target=True,
         backbone=Convolutional((1, 8, 8), n_channels=(8, 16), hidden_width=64),
-        max_iter=120,
+        max_iter=100,
     ).fit(X, kind)
     for wanted in (0, 1):
         drawn = model.sample(100, {"target": wanted}, random_state=0).reshape(-1, 8, 8)
@@ -254,12 +254,12 @@ def test_odd_image_sizes_channels_and_columns_beside_them():
 
 
 def test_a_recurrent_model_forecasts():
-    table = paths(900)
-    model = small(n_components=6, backbone=Recurrent((12, 1), hidden_width=32), max_iter=40).fit(
-        table[:1000]
+    table = paths(700)
+    model = small(n_components=6, backbone=Recurrent((12, 1), hidden_width=32), max_iter=25).fit(
+        table[:500]
     )
-    answers_all(model, table[700:750], {"half": "first"})
-    test = table[700:].reset_index(drop=True)
+    answers_all(model, table[500:550], {"half": "first"})
+    test = table[500:].reset_index(drop=True)
     future = [f"t{i}" for i in range(8, 12)]
     guess = model.impute(test.assign(**dict.fromkeys(future, np.nan)))
     error = (guess[future] - test[future]).to_numpy().std() / test[future].to_numpy().std()
@@ -307,7 +307,7 @@ def test_networks_of_the_users_own():
     table = mixed(500)
     own = Custom(flat_encoder, flat_decoder)
     before = torch.random.get_rng_state()
-    model = small(condition_features=["site"], backbone=own, max_iter=50).fit(table)
+    model = small(condition_features=["site"], backbone=own, max_iter=30).fit(table)
     assert torch.equal(torch.random.get_rng_state(), before)
     answers_all(model, table, {"site": "c"})
     again = clone(model).fit(table)

@@ -460,7 +460,7 @@ def recover(name, cells, groups):
         condition_features=["group"],
         likelihoods={"x": name},
         hidden_layer_sizes=(32, 32),
-        max_iter=100,
+        max_iter=50,
         random_state=0,
     ).fit(frame)
     # Without sweeps, draws are from the density that is scored.

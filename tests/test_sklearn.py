@@ -65,7 +65,7 @@ def test_checks_that_third_parties_never_get(check, estimator):
 
 def test_features_in_a_pipeline_under_cross_validation(penguins):
     X, y = penguins.drop(columns=["species", "island"]), penguins["species"]
-    features = small(n_components=4, hidden_layer_sizes=(32, 32), max_iter=25)
+    features = small(n_components=4, hidden_layer_sizes=(32, 32), max_iter=10)
     scores = cross_val_score(make_pipeline(features, LogisticRegression(max_iter=1000)), X, y, cv=3)
     assert scores.mean() > y.value_counts(normalize=True).max() + 0.3
 
