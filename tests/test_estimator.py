@@ -384,7 +384,7 @@ def test_condition_on_target():
     rng = np.random.default_rng(0)
     y = pd.Series(rng.integers(0, 3, 600), name="digit")
     X = rng.normal(size=(600, 2)) + 5 * y.to_numpy()[:, None]
-    model = small(condition_on_target=True, hidden_layer_sizes=(32, 32), max_iter=40).fit(X, y)
+    model = small(condition_on_target=True, hidden_layer_sizes=(32, 32), max_iter=20).fit(X, y)
     assert model.condition_names_ == ["digit"]
     for digit in range(3):
         drawn = model.sample(100, {"digit": digit}, random_state=0)

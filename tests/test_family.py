@@ -213,7 +213,7 @@ def test_a_convolutional_model_of_images():
         n_components=8,
         condition_on_target=True,
         backbone=Convolutional((1, 8, 8), n_channels=(8, 16), hidden_width=64),
-        max_iter=100,
+        max_iter=120,
     ).fit(X, kind)
     for wanted in (0, 1):
         drawn = model.sample(100, {"target": wanted}, random_state=0).reshape(-1, 8, 8)

@@ -211,7 +211,7 @@ def test_times_are_tied_whatever_they_are_counted_from():
     once = rng.random(500) < 0.4
     table = pd.DataFrame({"first": first, "last": np.where(once, first, later)})
     table["visits"] = np.where(once, 1, rng.integers(2, 30, 500))
-    model = ConditionalVAE(4, max_iter=40, random_state=0).fit(table)
+    model = ConditionalVAE(4, max_iter=20, random_state=0).fit(table)
     assert model.ties_ == [("first", "last")]
     drawn = model.sample(500, random_state=0)
     equal = drawn["first"] == drawn["last"]
