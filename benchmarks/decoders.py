@@ -8,7 +8,7 @@ learned (AUC of the membership attack, 0.5 is the best), error of imputing 30 % 
 in deviations, and share of right levels), and how hard drawn rows are to tell from them (C2ST by
 gradient boosting, 1 is impossible). One seed. Each row teaches one decoder, but each decoder has
 matrices of its own to orthogonalise, and the rows that are drawn at the end of `fit` ask all of
-them; runs shared cores. The default is two, of as few rows.
+them; runs shared cores. The default of so few rows is two.
 """
 
 from __future__ import annotations

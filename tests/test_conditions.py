@@ -163,7 +163,7 @@ def test_batches_need_no_more_memory_for_more_rows(model):
         return used
 
     peak(600)
-    assert peak(3000) < 1.3 * peak(1000)
+    assert peak(6000) < 1.3 * peak(1500)
 
 
 def test_progress_is_shown_only_if_asked_for(model, capsys):
