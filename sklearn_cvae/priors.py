@@ -108,8 +108,8 @@ class NormalMixture(Distribution):
         z = value - self.shift
         precision = torch.exp(-2 * self.log_scale)
         constant = -(self.log_scale + 0.5 * (LOG_2PI + self.loc**2 * precision)).sum(-1)
-        quadratic = z @ (self.loc * precision).T - 0.5 * (z * z) @ precision.T
-        return self.log_weight + constant + quadratic
+        slopes = torch.cat([self.loc * precision, -0.5 * precision], dim=1)
+        return self.log_weight + F.linear(torch.cat([z, z * z], dim=-1), slopes, constant)
 
     def shares(self, value: Tensor) -> Tensor:
         """Return the probability of each component given a value, of shape (n, K)."""
@@ -196,8 +196,10 @@ class MixturePrior(Prior):
 
     def given(self, c: Tensor, n_first: int | None = None) -> NormalMixture:
         """Return p(z | c), or what it would be of its first components alone."""
-        logits, shift = self.net(c).split([self.n_mixture, self.loc.shape[1]], dim=1)
-        log_weight = logits[:, :n_first].log_softmax(-1)
+        # Without conditions all rows are alike, and one is worked out for them.
+        own = self.net(c if c.shape[1] else c[:1]).split([self.n_mixture, self.loc.shape[1]], dim=1)
+        log_weight = own[0][:, :n_first].log_softmax(-1).expand(len(c), -1)
+        shift = own[1].expand(len(c), -1)
         loc, log_scale = self.loc[:n_first], self.log_scale[:n_first].clamp(-4, 2)
         return NormalMixture(log_weight, shift, loc, log_scale)
 
@@ -295,12 +297,12 @@ def _moments(
     z: Tensor, weight: Tensor, shares: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return each component's summed mass (K,), z (K, d) and z^2 (K, d), a chunk at a time."""
-    total: list[Tensor] = []
+    total: Any = 0.0
     for rows, w in zip(z.split(CHUNK), weight.split(CHUNK), strict=True):
-        share = shares(rows) * w[:, None]
-        part = [share.sum(dim=0), share.T @ rows, share.T @ rows.square()]
-        total = [a + b for a, b in zip(total, part, strict=True)] if total else part
-    return total[0], total[1], total[2]
+        powers = torch.cat([torch.ones_like(rows[:, :1]), rows, rows.square()], dim=1)
+        total = total + shares(rows).T @ (powers * w[:, None])
+    mass, first, second = total.split([1, z.shape[1], z.shape[1]], dim=1)
+    return mass[:, 0], first, second
 
 
 def _distant_rows(z: Tensor, weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
