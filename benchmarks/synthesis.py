@@ -124,7 +124,9 @@ def run_case(method: str, split: Split, key: dict[str, Any], args: argparse.Name
     if method == CEILING:
         real, made = ceiling(split, key["seed"])
     else:
-        params = {} if args.max_iter is None else {"max_iter": args.max_iter}
+        params = {"n_jobs": args.n_jobs}
+        if args.max_iter is not None:
+            params["max_iter"] = args.max_iter
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             made = pool.submit(
                 make, method, split, key["seed"], args.peers, args.timeout, params
@@ -166,6 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, help="at most so many training rows; default all")
     parser.add_argument("--quick", action="store_true", help="300 training rows, 3 epochs of ours")
     parser.add_argument("--max-iter", type=int, help="epochs of ConditionalVAE")
+    parser.add_argument("--n-jobs", type=int, help="threads of ConditionalVAE")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds, of a peer")
     parser.add_argument("--peers", type=Path, default=ENVIRONMENTS, help="the peers' environments")
     parser.add_argument("--output", type=Path, default=RESULTS)
