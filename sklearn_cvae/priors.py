@@ -310,10 +310,11 @@ def _distant_rows(z: Tensor, weight: Tensor, k: int, generator: torch.Generator)
     # One tensor: small ones kept between large temporaries would keep the heap from using it again.
     chosen = torch.empty(k, dtype=torch.long, device=z.device)
     odds, distance = weight.cpu(), torch.full_like(weight, torch.inf)
-    square = z.square().sum(dim=1)
+    centred = z - z.mean(dim=0)
+    square = centred.square().sum(dim=1)
     for i in range(k):
         chosen[i] = torch.multinomial(odds, 1, generator=generator)[0]
-        to_chosen = square - 2 * (z @ z[chosen[i]]) + square[chosen[i]]
+        to_chosen = square - 2 * (centred @ centred[chosen[i]]) + square[chosen[i]]
         distance = torch.minimum(distance, to_chosen)
         odds = (distance * weight).clamp(min=1e-12).cpu()
     return z[chosen]

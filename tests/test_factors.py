@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import sklearn_cvae.factors as factors_module
 from sklearn_cvae.factors import FactorAnalysis
 
 
@@ -104,3 +105,25 @@ def test_many_conditions_are_not_learned_by_heart():
     few = FactorAnalysis(torch.arange(1), 0, 1)
     few.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200, :1])
     assert few.effects.item() == pytest.approx(2, abs=0.2)
+
+
+def each_row_on_its_own(shown):
+    yield torch.arange(len(shown)), shown
+
+
+def test_rows_that_show_all_or_nothing_are_worked_out_like_others(truth, monkeypatch):
+    _, x, shown = truth
+    x, shown = x[:300], shown[:300].clone()
+    shown[:100], shown[100:120] = True, False
+    answers = []
+    for by_what_is_shown in (factors_module._by_what_is_shown, each_row_on_its_own):
+        monkeypatch.setattr(factors_module, "_by_what_is_shown", by_what_is_shown)
+        model = FactorAnalysis(torch.arange(6), 2, 0)
+        model.fit(x, shown, x[:, :0])
+        answers.append([model.loadings, model.noise, *model(x, shown.float(), x[:, :0])])
+    for one, other in zip(*answers, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    loc, log_scale = answers[0][2:]
+    assert not loc[100:120].any()
+    assert not log_scale[100:120].any()
+    assert len(log_scale[:100].unique(dim=0)) == 1

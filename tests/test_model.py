@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from sklearn_cvae import inference, objectives
+from sklearn_cvae import inference, objectives, priors
 from sklearn_cvae.backbones import MLP
 from sklearn_cvae.codecs import Cells, LevelCodec, NumericCodec
 from sklearn_cvae.model import TableCVAE
@@ -64,6 +64,13 @@ def test_draws_follow_the_density():
     z = mixture.draw(noise, torch.rand(n, generator=generator(1)))
     assert (z < 1).float().mean().item() == pytest.approx(0.3, abs=0.02)
     assert z.mean().item() == pytest.approx(mixture.mean[0].item(), abs=0.1)
+
+
+def test_a_mixture_starts_from_rows_far_from_each_other():
+    group = torch.arange(2000) % 8
+    z = 100 + 5 * torch.eye(8)[group] + 0.01 * torch.randn((2000, 8), generator=generator())
+    rows = priors._distant_rows(z, torch.ones(2000), 8, generator(1))
+    assert sorted((rows - 100).argmax(dim=1).tolist()) == list(range(8))
 
 
 def test_refitting_finds_a_mixture_again():
