@@ -428,7 +428,7 @@ def _build(like: Any, series: list[Any], index: Any) -> Any:
     """Return a frame of the same library and column names as `like`; pandas' index or None."""
     if isinstance(like, pd.DataFrame):
         index = pd.RangeIndex(len(series[0])) if index is None else index
-        columns = {j: pd.Series(s.array, index=index) for j, s in enumerate(series)}
+        columns = {j: pd.Series(s.array, index, dtype=s.dtype) for j, s in enumerate(series)}
         frame = pd.DataFrame(columns, index=index)
         frame.columns = like.columns
         return frame

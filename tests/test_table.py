@@ -99,6 +99,16 @@ def test_impute_keeps_a_pandas_frame_and_fills_it(messy):
         assert filled["nullable"].between(messy["nullable"].min(), messy["nullable"].max()).all()
 
 
+@pytest.mark.parametrize("dtype", [object, "str", "string"])
+def test_columns_of_strings_keep_their_dtype(dtype):
+    letters = pd.Series(["x", "y", None] * 20).astype(dtype)
+    X = pd.DataFrame({"letter": letters, "n": np.arange(60)})
+    model = small().fit(X)
+    drawn = model.sample(3, random_state=0)
+    for frame in (model.impute(X), drawn, model.inverse_transform(model.transform(X))):
+        assert frame.dtypes.equals(X.dtypes)
+
+
 def test_impute_keeps_a_polars_frame_and_fills_it(messy_polars):
     filled = small().fit(messy_polars).impute(messy_polars)
     assert filled.null_count().sum_horizontal().item() == 0
