@@ -114,7 +114,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Rows to draw; with a frame of conditions, rows to draw for each of its rows.
         conditions : dict, DataFrame or None, default=None
             What columns are to be, condition columns and any others: a dict of one value, one
-            range `(low, high)` of a number or time, both ends included and None for an open end,
+            range `(low, high)` of a number or time, both ends included, None or infinity for none,
             or one list of allowed values per column; or a frame with one row per draw whose
             missing cells are unknown. Given cells come back as given; the rest is drawn from its
             distribution given them. There is no rejection: all rows asked for come back.

@@ -64,8 +64,11 @@ class Column:
             return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
         return floats_of(series)
 
-    def read_given(self, values: list[Any]) -> tuple[Array, list[str]]:
-        """Return numbers for values that a user asks for, and what is wrong with them."""
+    def read_given(self, values: list[Any], *, exact: bool = True) -> tuple[Array, list[str]]:
+        """Return numbers for values that a user asks for, and what is wrong with them.
+
+        If `exact`, values are wrong that a cell would hold rounded.
+        """
         objects = np.empty(len(values), dtype=object)
         objects[:] = values
         asked = ~np.array([_is_missing(v) for v in values], dtype=bool)
@@ -75,13 +78,24 @@ class Column:
         except (ValueError, TypeError) as error:
             return np.full(len(values), np.nan), [f"{self.name!r} takes a {self.role}: {error}"]
         wrong = asked & ~np.isfinite(numbers)
+        if exact and (self.integer or self.role == "time"):
+            held = np.where(np.isfinite(numbers), numbers, 0.0)
+            wrong |= asked & (self.read(self.write(held)) != held)
         if not wrong.any():
             return numbers, []
         values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
-        seen = f"; the levels are {_shortened(self.levels)}" if self.role == "level" else ""
         return numbers, [
-            f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){seen}"
+            f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){self._holds}"
         ]
+
+    @property
+    def _holds(self) -> str:
+        """What cells can be, in words, as the end of a message."""
+        if self.role == "level":
+            return f"; the levels are {_shortened(self.levels)}"
+        if self.role == "time":
+            return f"; its times are a whole number of {self.seconds:g} seconds apart"
+        return f"; it holds whole numbers ({self.template.dtype})" if self.integer else ""
 
     def _numbers(self, objects: Array) -> Array:
         if self.role == "number":

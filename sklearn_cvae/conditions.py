@@ -175,12 +175,17 @@ def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | Non
 
 
 def _read_range(column: Column, values: tuple[Any, ...]) -> tuple[tuple[float, float], list[str]]:
-    """Return a range's ends as numbers; None leaves an end open."""
+    """Return a range's ends as numbers; None, or infinity, leaves an end open."""
     if len(values) != 2:
         return (0.0, 0.0), [f"{column.name!r} takes a range as (low, high), not {values!r}"]
-    read, problems = column.read_given(list(values))
-    ends = zip(values, read, (-np.inf, np.inf), strict=True)
-    low, high = (far if asked is None else end for asked, end, far in ends)
+    far = -math.inf, math.inf
+    asked = [None if _is_number(v, end) else v for v, end in zip(values, far, strict=True)]
+    read, problems = column.read_given(asked, exact=False)
+    low, high = (f if v is None else end for v, end, f in zip(asked, read, far, strict=True))
     if not problems and not low <= high:
         problems = [f"{column.name!r} takes a range as (low, high), not {values!r}"]
     return (low, high), problems
+
+
+def _is_number(value: Any, number: float) -> bool:
+    return isinstance(value, number_types.Real) and value == number

@@ -248,6 +248,35 @@ def test_all_problems_of_sets_and_ranges_are_named_at_once(model):
             model.sample(1, asked)
 
 
+def test_values_that_a_cell_would_hold_rounded_are_refused():
+    days = pd.date_range("2021-01-01", periods=60)
+    X = pd.DataFrame({"day": days, "n": np.arange(60) % 200, "x": np.linspace(0, 1, 60)})
+    X["small"] = X["n"].astype("uint8")
+    model = small().fit(X)
+    asked = {"day": "2021-01-05 12:00", "n": 2.5, "small": [3, 300], "x": 0.25}
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        model.sample(1, asked)
+    for part in (
+        r"'day' has no value like ['2021-01-05 12:00'] (1 cells); its times are a whole number of 86400",
+        "'n' has no value like [2.5] (1 cells); it holds whole numbers (int64)",
+        "'small' has no value like [300] (1 cells); it holds whole numbers (uint8)",
+    ):
+        assert part in str(caught.value)
+    assert "'x'" not in str(caught.value)
+    drawn = model.sample(9, {"n": (2.5, 7.5), "day": ("2021-01-05 12:00", None)}, random_state=0)
+    assert drawn["n"].between(3, 7).all()
+    assert (drawn["day"] >= "2021-01-06").all()
+
+
+def test_infinity_leaves_an_end_of_a_range_open(model):
+    for infinite, none in (((0.5, np.inf), (0.5, None)), ((-np.inf, 0.5), (None, 0.5))):
+        drawn = [model.sample(5, {"x": ends}, random_state=0) for ends in (infinite, none)]
+        pd.testing.assert_frame_equal(*drawn)
+    for ends in ((np.inf, 1.0), (0.0, -np.inf), (np.inf, np.inf)):
+        with pytest.raises(ValueError, match="'x'"):
+            model.sample(1, {"x": ends})
+
+
 def test_counterfactuals_take_one_value_per_condition(fitted, penguins):
     Z = fitted.transform(penguins)
     with pytest.raises(ValueError, match="not a set or a range"):
