@@ -389,6 +389,8 @@ def as_table(X: Any) -> Any:
     """Return a frame as it is and anything else as a 2-D array of its own dtype."""
     if is_frame(X):
         return X
+    if nw.dependencies.is_polars_lazyframe(X):
+        raise TypeError("X is a lazy frame; pass X.collect().")
     if nw.dependencies.is_into_series(X):
         X = X.to_numpy()
     return check_array(
@@ -416,7 +418,15 @@ def row_index(X: Any) -> Any:
 
 
 def as_series(values: Any) -> pd.Series:
-    """Return a target as a pandas series, whatever container it came in."""
+    """Return a target as a pandas series, whatever container of one column it came in."""
+    if np.ndim(values) == 2:
+        columns = column_list(values if is_frame(values) else np.asarray(values))
+        if len(columns) != 1:
+            raise ValueError(
+                f"y must be one column, not {len(columns)}; put further ones into X, with "
+                "condition_features."
+            )
+        values = columns[0]
     if isinstance(values, pd.Series):
         return values
     if nw.dependencies.is_into_series(values):

@@ -267,6 +267,23 @@ def test_bad_parameters_are_refused(penguins):
             small(**params).fit(penguins)
 
 
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_a_target_may_come_as_a_table_of_one_column(container):
+    X, y = load_wine(return_X_y=True)
+    X = X[:, :2]
+    expected = small(condition_on_target=True).fit(X, y).score_samples(X)
+    column = container({"class": y}) if container is not np.asarray else y[:, None]
+    model = small(condition_on_target=True).fit(X, column)
+    np.testing.assert_array_equal(model.score_samples(X), expected)
+    with pytest.raises(ValueError, match="y must be one column, not 2"):
+        small(condition_on_target=True).fit(X, container(X))
+
+
+def test_a_lazy_frame_is_to_be_collected():
+    with pytest.raises(TypeError, match="collect"):
+        small().fit(pl.DataFrame({"a": [1.0, 2.0]}).lazy())
+
+
 def test_unfitted_models_say_so(penguins):
     for call in ("transform", "impute", "score_samples", "inverse_transform"):
         with pytest.raises(NotFittedError):
