@@ -17,10 +17,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 N_ITERATIONS = 40
 NOISE_FLOOR = 0.005
-CHUNK = 256
+# Matrix kernels round differently for other shapes and alignments. Both are the same for all rows
+# here, as no answer is to depend on other rows: so many rows at once, and factors to a multiple.
+CHUNK, ALIGNED = 256, 8
 RIDGES, UNKNOWN_SHARE = tuple(10.0 ** (k / 2) for k in range(13)), 0.1
 
 
@@ -72,13 +75,15 @@ class FactorAnalysis(nn.Module):
         """
         seen = shown[:, self.owner]
         centred = (x - self.mean - c @ self.effects.T) / self.scale * seen
-        asked = centred @ (self.loadings / self.noise[:, None])
-        precisions = self._precisions(shown.shape[1], self.loadings, self.noise)
+        k = self.n_factors
+        loadings = F.pad(self.loadings, (0, -k % ALIGNED))
+        asked = centred @ (loadings / self.noise[:, None])
+        precisions = self._precisions(shown.shape[1], loadings, self.noise)
         loc, variance = torch.zeros_like(asked), torch.ones_like(asked)
         for rows, patterns in _by_what_is_shown(shown):
             loc[rows], covariances = _posterior(asked[rows], patterns, precisions)
             variance[rows] = covariances.diagonal(dim1=1, dim2=2)
-        return loc, variance.log() / 2
+        return loc[:, :k], variance[:, :k].log() / 2
 
     @torch.no_grad()
     def fit(self, x: Tensor, shown: Tensor, c: Tensor) -> None:
@@ -108,7 +113,7 @@ class FactorAnalysis(nn.Module):
 
     def _precisions(self, n_columns: int, loadings: Tensor, noise: Tensor) -> Tensor:
         """Return (n_columns, k, k): what seeing a column adds to the factors' precision."""
-        k = self.n_factors
+        k = loadings.shape[1]
         of_features = (loadings / noise[:, None])[:, :, None] * loadings[:, None, :]
         return loadings.new_zeros((n_columns, k, k)).index_add_(0, self.owner, of_features)
 
@@ -170,17 +175,17 @@ def _effects(centred: Tensor, share: Tensor, c: Tensor) -> Tensor:
 
 
 def _by_what_is_shown(shown: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rows, and the columns that they show: one pattern for them all, or one for each.
+    """Yield some rows at a time, and the columns that they show: one pattern, or one for each.
 
     Rows that show all that any does are alike; those that show nothing are left out.
     """
     most = shown.amax(dim=0, keepdim=True)
     whole = (shown == most).all(dim=1)
     if whole.any():
-        yield whole.nonzero()[:, 0], most
-    partial = (~whole & shown.any(dim=1)).nonzero()[:, 0]
-    if len(partial):
-        yield from ((rows, shown[rows]) for rows in partial.split(CHUNK))
+        yield from ((rows, most) for rows in whole.nonzero()[:, 0].split(CHUNK))
+    partial = ~whole & shown.any(dim=1)
+    if partial.any():
+        yield from ((rows, shown[rows]) for rows in partial.nonzero()[:, 0].split(CHUNK))
 
 
 def _posterior(asked: Tensor, patterns: Tensor, precisions: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,11 +204,13 @@ def _posterior(asked: Tensor, patterns: Tensor, precisions: Tensor) -> tuple[Ten
     covariances : Tensor of shape (n, k, k) or (1, k, k)
     """
     eye = torch.eye(asked.shape[1], dtype=asked.dtype, device=asked.device)
-    precision = torch.addmm(eye.flatten(), patterns, precisions.flatten(1))
+    padded = F.pad(patterns, (0, 0, 0, CHUNK - len(patterns)))
+    precision = torch.addmm(eye.flatten(), padded, precisions.flatten(1))[: len(patterns)]
     root = torch.linalg.cholesky(precision.unflatten(1, eye.shape))
     covariances = torch.cholesky_inverse(root)
     # A row times a matrix is several times faster than the matrix, symmetric, times a column.
-    return (asked[:, None] @ covariances)[:, 0], covariances
+    of_rows = covariances.expand(len(asked), -1, -1).contiguous()
+    return (asked[:, None] @ of_rows)[:, 0], covariances
 
 
 def _leading_components(x: Tensor, k: int) -> Tensor:

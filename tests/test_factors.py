@@ -127,3 +127,19 @@ def test_rows_that_show_all_or_nothing_are_worked_out_like_others(truth, monkeyp
     assert not loc[100:120].any()
     assert not log_scale[100:120].any()
     assert len(log_scale[:100].unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize("n_factors", [5, 9, 21, 32])
+def test_a_rows_posterior_does_not_depend_on_the_others(n_factors):
+    generator = torch.Generator().manual_seed(0)
+    model = FactorAnalysis(torch.arange(60) % 15, n_factors, 0)
+    model.loadings.normal_(generator=generator)
+    model.noise.uniform_(0.05, 1, generator=generator)
+    x = torch.randn((256, 60), generator=generator)
+    shown = (torch.rand((256, 15), generator=generator) < 0.7).float()
+    shown[::3], shown[5] = 1, 0
+    answers = model(x, shown, x[:, :0])
+    for rows in (torch.arange(256).flip(0), torch.arange(256) % 7, torch.full((256,), 4)):
+        again = model(x[rows], shown[rows], x[:, :0])
+        for one, other in zip(answers, again, strict=True):
+            assert torch.equal(one[rows], other)
