@@ -37,7 +37,8 @@ PROTOCOL = """
 Each method learns from the training rows, with the target as a column, and draws as many rows.
 adult is cut as it is published (32,561 rows to train), other tables at 90 % at random. A missing
 category is the level "?"; rows with a missing number are left out. All methods get the same rows
-and one thread each. The metrics are `sklearn_cvae.metrics`'; Trend cuts numbers at shared edges,
+and one thread each; only on adult whole ConditionalVAE has two (`--n-jobs 2`), and no other run
+beside it. The metrics are `sklearn_cvae.metrics`'; Trend cuts numbers at shared edges,
 where SDMetrics cuts each table over its own range, which one outlier moves by up to 0.1. C2ST is
 3-fold, and xgboost has its defaults, as in the published figures. "real rows" is one half of the
 training rows against the other half, and its efficiency is learned from that half: the ceiling,
