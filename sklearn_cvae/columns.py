@@ -85,17 +85,17 @@ class Column:
             return numbers, []
         values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
         return numbers, [
-            f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){self._holds}"
+            f"{self.name!r} has no value like {values!r} ({int(wrong.sum())} cells){self._remedy}"
         ]
 
     @property
-    def _holds(self) -> str:
-        """What cells can be, in words, as the end of a message."""
+    def _remedy(self) -> str:
+        """What to ask for, as the end of a message."""
         if self.role == "level":
             return f"; the levels are {_shortened(self.levels)}"
         if self.role == "time":
-            return f"; its times are a whole number of {self.seconds:g} seconds apart"
-        return f"; it holds whole numbers ({self.template.dtype})" if self.integer else ""
+            return f"; ask for times whole multiples of {self.seconds:g} s from the seen ones"
+        return f"; ask for whole numbers that {self.template.dtype} holds" if self.integer else ""
 
     def _numbers(self, objects: Array) -> Array:
         if self.role == "number":

@@ -197,9 +197,10 @@ class MixturePrior(Prior):
     def given(self, c: Tensor, n_first: int | None = None) -> NormalMixture:
         """Return p(z | c), or what it would be of its first components alone."""
         # Without conditions all rows are alike, and one is worked out for them.
-        own = self.net(c if c.shape[1] else c[:1]).split([self.n_mixture, self.loc.shape[1]], dim=1)
-        log_weight = own[0][:, :n_first].log_softmax(-1).expand(len(c), -1)
-        shift = own[1].expand(len(c), -1)
+        rows = c if c.shape[1] else c[:1]
+        logits, shift = self.net(rows).split([self.n_mixture, self.loc.shape[1]], dim=1)
+        log_weight = logits[:, :n_first].log_softmax(-1).expand(len(c), -1)
+        shift = shift.expand(len(c), -1)
         loc, log_scale = self.loc[:n_first], self.log_scale[:n_first].clamp(-4, 2)
         return NormalMixture(log_weight, shift, loc, log_scale)
 
@@ -297,7 +298,7 @@ def _moments(
     z: Tensor, weight: Tensor, shares: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return each component's summed mass (K,), z (K, d) and z^2 (K, d), a chunk at a time."""
-    total: Any = 0.0
+    total = z.new_zeros(())
     for rows, w in zip(z.split(CHUNK), weight.split(CHUNK), strict=True):
         powers = torch.cat([torch.ones_like(rows[:, :1]), rows, rows.square()], dim=1)
         total = total + shares(rows).T @ (powers * w[:, None])

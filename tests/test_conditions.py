@@ -257,9 +257,9 @@ def test_values_that_a_cell_would_hold_rounded_are_refused():
     with pytest.raises(ValueError, match="cannot be used") as caught:
         model.sample(1, asked)
     for part in (
-        r"'day' has no value like ['2021-01-05 12:00'] (1 cells); its times are a whole number of 86400",
-        "'n' has no value like [2.5] (1 cells); it holds whole numbers (int64)",
-        "'small' has no value like [300] (1 cells); it holds whole numbers (uint8)",
+        r"'day' has no value like ['2021-01-05 12:00'] (1 cells); ask for times whole multiples of 86400 s",
+        "'n' has no value like [2.5] (1 cells); ask for whole numbers that int64 holds",
+        "'small' has no value like [300] (1 cells); ask for whole numbers that uint8 holds",
     ):
         assert part in str(caught.value)
     assert "'x'" not in str(caught.value)
