@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 RESULTS = Path(__file__).parent / "results"
 OURS = ["ConditionalVAE", "ConditionalVAE, median"]
 CASE = ["table", "mechanism", "rate"]
+RUN = [*CASE, "seed"]
 ERRORS = ["rmse", "mae", "accuracy"]
 COMPARED = [(OURS[0], "rmse"), (OURS[0], "mae"), (OURS[1], "mae"), (OURS[0], "accuracy")]
 PARTS = {"in": "in sample", "out": "out of sample"}
@@ -30,7 +31,8 @@ of 30 %, draws of the train part are scored: CRPS over hidden numeric cells (sta
 the share of truths within the central 50 % and 90 % of the draws, and how well boosted trees tell
 rows of one completed table from true ones (AUC of unseen rows, 0.5 is the best; a method without
 draws shows its point imputation). IterativeImputer and MIWAE take numbers only and fill
-categories by the mode. Figures are means over seeds.
+categories by the mode. A case is a table, a mechanism and a rate; its seeds draw rows and masks.
+Means over a case's seeds are of the methods that were run under all of them.
 """
 
 SECONDS = """Runs may have shared cores, and rows of the results may come from unlike machines:
@@ -38,25 +40,31 @@ seconds compare roughly."""
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return the results, averaged over seeds, with a column that names the case."""
+    """Return the results, with a column that names the case."""
     results = pd.read_csv(path)
-    numbers = results.columns.difference(["table", "mechanism", "rate", "method", "part"])
-    means = results.groupby([*CASE, "method", "part"], sort=False)[list(numbers)].mean()
-    means = means.reset_index()
-    means["case"] = means["mechanism"] + "-" + (100 * means["rate"]).round().astype(int).astype(str)
-    return means
+    percent = (100 * results["rate"]).round().astype(int).astype(str)
+    return results.assign(case=results["mechanism"] + "-" + percent)
+
+
+def averaged(results: pd.DataFrame) -> pd.DataFrame:
+    """Return each case's means over its seeds, of the methods run under all of them, as one run."""
+    n_seeds = results.groupby(CASE)["seed"].transform("nunique")
+    of_method = results.groupby([*CASE, "method"])["seed"].transform("nunique")
+    keys = [*CASE, "case", "method", "part"]
+    means = results[of_method == n_seeds].groupby(keys, sort=False).mean(numeric_only=True)
+    return means.reset_index().assign(seed="mean")
 
 
 def common(results: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """Return the rows of these methods in the cases in which all of them are."""
+    """Return the rows of these methods in the runs in which all of them are."""
     rows = results[results["method"].isin(methods)]
-    n_methods = rows.groupby(CASE)["method"].transform("nunique")
+    n_methods = rows.groupby(RUN)["method"].transform("nunique")
     return rows[n_methods == len(methods)]
 
 
 def spread_out(results: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Return one row per case and one column per method, without the cases lacking the score."""
-    wide = results.pivot_table(score, CASE, "method", sort=False)
+    """Return one row per run and one column per method, without the runs lacking the score."""
+    wide = results.pivot_table(score, RUN, "method", sort=False)
     return wide.dropna(how="any")
 
 
@@ -74,8 +82,8 @@ def mean_ranks(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def groups(results: pd.DataFrame) -> list[list[str]]:
-    """Return the methods that were run in the most cases, and, where there are more, all."""
-    counts = results.groupby("method", sort=False)[CASE].apply(lambda c: len(c.drop_duplicates()))
+    """Return the methods with the most runs, and, where there are more, all."""
+    counts = results.groupby("method", sort=False)[RUN].apply(lambda r: len(r.drop_duplicates()))
     most = list(counts.index[counts == counts.max()])
     return [most] if len(most) == len(counts) else [most, list(counts.index)]
 
@@ -94,7 +102,7 @@ def rank_sections(results: pd.DataFrame) -> list[str]:
 
 
 def duel(rows: pd.DataFrame, peer: str) -> dict[str, float]:
-    """Return how ours stands against one peer, over the cases of both."""
+    """Return how ours stands against one peer, over the runs of both."""
     line: dict[str, float] = {}
     for score in ERRORS:
         both = spread_out(common(rows, [OURS[0], peer]), score)
@@ -102,7 +110,7 @@ def duel(rows: pd.DataFrame, peer: str) -> dict[str, float]:
             ours, theirs = both[OURS[0]], both[peer]
             better = ours > theirs if score == "accuracy" else ours < theirs
             line |= {
-                f"{score}: cases": len(both),
+                f"{score}: runs": len(both),
                 "won" + " " * ERRORS.index(score): better.sum(),
                 f"{score} / peer's": float(np.exp(np.log(ours / theirs).mean())),
             }
@@ -110,8 +118,11 @@ def duel(rows: pd.DataFrame, peer: str) -> dict[str, float]:
 
 
 def duel_sections(results: pd.DataFrame) -> list[str]:
-    """Return ours against each peer, over the cases that the peer was run on."""
-    texts = ["## Against each peer", f"{OURS[0]}, geometric means over the cases of both."]
+    """Return ours against each peer, over the runs of both."""
+    texts = [
+        "## Against each peer",
+        f"{OURS[0]}, geometric means over the cases and seeds of both.",
+    ]
     peers = [name for name in results["method"].unique() if name not in OURS]
     for part, words in PARTS.items():
         rows = results[results["part"] == part]
@@ -122,12 +133,15 @@ def duel_sections(results: pd.DataFrame) -> list[str]:
 
 
 def ratio_sections(results: pd.DataFrame) -> list[str]:
-    """Return tables of our error over the best peer's, by table and case."""
-    texts = ["## Ratio to the best peer", "Below 1 is better; of accuracy, above 1."]
+    """Return tables of our error over the best peer's of each run, by table and case."""
+    texts = [
+        "## Ratio to the best peer",
+        "Of each seed's best, geometric means over seeds. Below 1 is better; of accuracy, above 1.",
+    ]
     for part, words in PARTS.items():
         rows = results[results["part"] == part]
         for ours, score in COMPARED:
-            wide = rows.pivot_table(score, ["table", "case"], "method", sort=False)
+            wide = rows.pivot_table(score, ["table", "case", "seed"], "method", sort=False)
             if ours in wide and len(wide.columns.difference(OURS)):
                 texts += [f"### {score}, {ours}, {words}", ratios(wide, ours, score)]
     return texts
@@ -135,9 +149,10 @@ def ratio_sections(results: pd.DataFrame) -> list[str]:
 
 def ratios(wide: pd.DataFrame, ours: str, score: str) -> str:
     """Return one table of ratios, with a geometric mean below it."""
-    table = (wide[ours] / best_peer(wide, score)).unstack("case", sort=False)
-    table.loc["geometric mean"] = np.exp(np.log(table).mean())
-    return table.round(3).to_markdown()
+    logs = np.log(wide[ours] / best_peer(wide, score)).groupby(["table", "case"], sort=False).mean()
+    table = logs.unstack("case", sort=False)
+    table.loc["geometric mean"] = table.mean()
+    return np.exp(table).round(3).to_markdown()
 
 
 def best_peer(wide: pd.DataFrame, score: str) -> pd.Series:
@@ -155,7 +170,7 @@ def table_sections(results: pd.DataFrame) -> list[str]:
     ]
     for part, words in PARTS.items():
         rows = results[results["part"] == part]
-        own = rows.merge(rows.loc[rows["method"] == OURS[0], CASE])
+        own = rows.merge(rows.loc[rows["method"] == OURS[0], RUN])
         if set(own["method"]) - set(OURS):
             shared = common(own, groups(own)[0])
             wides = [(ours, score, spread_out(shared, score)) for ours, score in COMPARED]
@@ -175,9 +190,11 @@ def by_table(wide: pd.DataFrame, ours: str, score: str) -> pd.Series:
 
 
 def case_sections(results: pd.DataFrame) -> list[str]:
-    """Return one table of all errors per case and part."""
-    texts = ["## Every case", "RMSE / MAE / accuracy."]
-    for (case, part), rows in results.groupby(["case", "part"], sort=False):
+    """Return one table of all errors per case and part, under the seed that most were run with."""
+    seed = results["seed"].mode()[0]
+    texts = ["## Every case", f"RMSE / MAE / accuracy, seed {seed}."]
+    of_seed = results[results["seed"] == seed]
+    for (case, part), rows in of_seed.groupby(["case", "part"], sort=False):
         cells = rows[ERRORS].map("{:.3f}".format).agg(" / ".join, axis=1)
         wide = rows.assign(cell=cells).pivot(index="method", columns="table", values="cell")
         order = [rows["method"].unique(), rows["table"].unique()]
@@ -187,7 +204,7 @@ def case_sections(results: pd.DataFrame) -> list[str]:
 
 
 def draw_section(results: pd.DataFrame) -> list[str]:
-    """Return the scores of draws, over the cases in which every drawing method was run."""
+    """Return the scores of draws, over the runs that have them of every drawing method."""
     scored = results[results["two_sample_auc"].notna()]
     texts = ["## Draws"]
     drawing = scored[scored["crps"].notna()]
@@ -197,11 +214,11 @@ def draw_section(results: pd.DataFrame) -> list[str]:
     ]:
         for methods in groups(rows) if len(rows) else []:
             shared = common(rows, methods)
-            n_cases = len(shared[CASE].drop_duplicates())
-            if not n_cases:
+            n_runs = len(shared[RUN].drop_duplicates())
+            if not n_runs:
                 continue
             means = shared.groupby("method", sort=False)[names].mean().sort_values(names[0])
-            texts += [f"{len(methods)} methods, {n_cases} cases:", means.round(3).to_markdown()]
+            texts += [f"{len(methods)} methods, {n_runs} cases:", means.round(3).to_markdown()]
     return texts
 
 
@@ -219,14 +236,14 @@ def coverage_section(results: pd.DataFrame) -> list[str]:
 
 
 def seconds_section(results: pd.DataFrame) -> list[str]:
-    """Return the seconds of each method, over all its cases."""
+    """Return the seconds of each method, over all its runs."""
     rows = results[results["part"] == "in"]
     seconds = rows.groupby("method", sort=False).agg(
-        cases=("table", "size"),
+        runs=("table", "size"),
         fit=("fit_seconds", "sum"),
         impute=("impute_seconds", "sum"),
     )
-    seconds["per case"] = (seconds["fit"] + seconds["impute"]) / seconds["cases"]
+    seconds["per run"] = (seconds["fit"] + seconds["impute"]) / seconds["runs"]
     return ["## Seconds", SECONDS, seconds.round(1).to_markdown()]
 
 
@@ -265,18 +282,19 @@ def write_report(csv: Path, md: Path, png: Path) -> None:
         Written. `published.md` beside md, where there is one, is included as it is.
     """
     results = read(csv)
+    means = averaged(results)
     sections = [
         "# Imputation",
         PROTOCOL.strip(),
-        *rank_sections(results),
+        *rank_sections(means),
         *duel_sections(results),
-        *table_sections(results),
+        *table_sections(means),
         *ratio_sections(results),
         *draw_section(results),
         *coverage_section(results),
         *seconds_section(results),
     ]
-    draw_picture(results, png)
+    draw_picture(means, png)
     if png.exists():
         sections.insert(2, f"![RMSE relative to MissForest]({png.name})")
     published = md.with_name("published.md")

@@ -12,14 +12,16 @@ from torch import Tensor, nn
 # end within 0.27 of it.
 QUINTICS = (8.0934, -23.6205, 17.4462), (3.6366, -2.7219, 0.5365), (2.6613, -1.9772, 0.4526)
 MOMENTUM, EPS = 0.95, 1e-7
+EVERY = 2
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov's momentum, orthogonalised.
 
     `torch.optim.Muon` multiplies one matrix after another in bfloat16, five times with one quintic
-    for the three here: for small matrices on a CPU that takes much longer
-    (`docs/experiments.md`).
+    for the three here: for small matrices on a CPU that takes much longer. Momenta, which gather
+    every gradient, hardly change from step to step, so weights move at every second one, twice as
+    far (`docs/experiments.md`).
 
     Parameters
     ----------
@@ -46,6 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self.n_steps = 0
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -60,28 +63,38 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        moves = self.n_steps % EVERY == 0
+        self.n_steps += 1
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = {}
-            for param in group["params"]:
-                if param.grad is not None:
-                    by_shape.setdefault(param.shape, []).append(param)
-            for shape, params in by_shape.items():
-                updates = orthogonalized(torch.stack([self._momentum(p) for p in params]))
-                rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                for param, update in zip(params, updates, strict=True):
-                    param.mul_(1 - group["lr"] * group["weight_decay"])
-                    param.add_(update, alpha=-rate)
+            params = [param for param in group["params"] if param.grad is not None]
+            for param in params:
+                self._accumulate(param)
+            if moves:
+                self._move(params, EVERY * group["lr"], group["weight_decay"])
         return loss
 
-    def _momentum(self, param: Tensor) -> Tensor:
+    def _accumulate(self, param: Tensor) -> None:
         state: dict[str, Any] = self.state[param]
         grad: Any = param.grad
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(param)
-        buffer = state["momentum_buffer"]
-        buffer.lerp_(grad, 1 - MOMENTUM)
-        look_ahead: Tensor = grad.lerp(buffer, MOMENTUM)
-        return look_ahead
+        state["momentum_buffer"].lerp_(grad, 1 - MOMENTUM)
+
+    def _move(self, params: list[Tensor], lr: float, weight_decay: float) -> None:
+        by_shape: dict[torch.Size, list[Tensor]] = {}
+        for param in params:
+            by_shape.setdefault(param.shape, []).append(param)
+        for shape, alike in by_shape.items():
+            updates = orthogonalized(torch.stack([self._look_ahead(param) for param in alike]))
+            rate = lr * max(1.0, shape[0] / shape[1]) ** 0.5
+            for param, update in zip(alike, updates, strict=True):
+                param.mul_(1 - lr * weight_decay)
+                param.add_(update, alpha=-rate)
+
+    def _look_ahead(self, param: Tensor) -> Tensor:
+        grad: Any = param.grad
+        ahead: Tensor = grad.lerp(self.state[param]["momentum_buffer"], MOMENTUM)
+        return ahead
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

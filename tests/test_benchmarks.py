@@ -69,7 +69,8 @@ def test_imputation(tmp_path):
 def test_a_tables_best_peer_is_one_and_the_same_over_its_cases():
     errors = {"ConditionalVAE": [1.0, 3.0], "KNNImputer": [1.0, 9.0], "MissForest": [2.0, 2.0]}
     rows = [
-        {"table": "iris", "mechanism": mechanism, "rate": 0.3, "method": method, "rmse": rmse}
+        {"table": "iris", "mechanism": mechanism, "rate": 0.3, "seed": 0}
+        | {"method": method, "rmse": rmse}
         for method, both in errors.items()
         for mechanism, rmse in zip(["mcar", "mar"], both, strict=True)
     ]
@@ -82,7 +83,8 @@ def test_a_report_of_numbers_alone_and_of_peers_that_went_ahead(tmp_path):
     methods = ["mean / mode", "ConditionalVAE", "ConditionalVAE, median"]
     rows = [
         dict.fromkeys(imputation.COLUMNS, np.nan)
-        | {"table": table, "mechanism": "mcar", "rate": 0.3, "method": method, "part": part}
+        | {"table": table, "mechanism": "mcar", "rate": 0.3, "seed": 0}
+        | {"method": method, "part": part}
         | dict.fromkeys(["rmse", "mae"], 1.0 + (method == "mean / mode"))
         for table, ran in (("iris", methods), ("wine", methods[:1]))
         for method in ran
@@ -97,6 +99,26 @@ def test_a_report_of_numbers_alone_and_of_peers_that_went_ahead(tmp_path):
     for line in lines:
         assert [float(cell) for cell in line.split("|")[2:-1]] == [0.5, 0.5, 0.5]
     assert "wine" not in section
+
+
+def test_a_case_is_averaged_over_its_seeds_and_a_peer_with_fewer_is_compared_on_those_alone():
+    errors = {"ConditionalVAE": [1.0, 3.0], "KNNImputer": [2.0, 8.0], "MIWAE": [4.0]}
+    rows = [
+        dict.fromkeys(["table", "mechanism", "case", "part"], "same")
+        | {"rate": 0.3, "seed": seed, "method": method}
+        | dict.fromkeys(imputation.ERRORS, rmse)
+        for method, of_seeds in errors.items()
+        for seed, rmse in enumerate(of_seeds)
+    ]
+    runs = pd.DataFrame(rows)
+    means = imputation_report.averaged(runs).set_index("method")["rmse"]
+    assert means.to_dict() == {"ConditionalVAE": 2.0, "KNNImputer": 5.0}
+    against_miwae = imputation_report.duel(runs, "MIWAE")
+    assert against_miwae["rmse: runs"] == 1
+    assert against_miwae["rmse / peer's"] == pytest.approx(1 / 4)
+    wide = runs.pivot_table("rmse", ["table", "case", "seed"], "method")
+    ratio = imputation_report.ratios(wide, "ConditionalVAE", "rmse")
+    assert f"{np.sqrt(1 / 2 * 3 / 8):.3f}" in ratio
 
 
 def test_imputation_goes_on_where_it_was(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -28,6 +30,7 @@ def take_steps(optimizer, params, n_steps=5):
 
 def test_with_its_quintic_steps_are_those_of_torch(monkeypatch):
     monkeypatch.setattr(optimizers, "QUINTICS", ((3.4445, -4.7750, 2.0315),) * 5)
+    monkeypatch.setattr(optimizers, "EVERY", 1)
     ours, theirs = weights(), weights()
     take_steps(Muon(ours, lr=0.1, weight_decay=0.2), ours)
     take_steps(torch.optim.Muon(theirs, lr=0.1, weight_decay=0.2), theirs)
@@ -35,6 +38,34 @@ def test_with_its_quintic_steps_are_those_of_torch(monkeypatch):
         moved = (one - before).norm()
         assert moved > 1
         assert (one - other).norm() < 0.02 * moved  # theirs are rounded to eight bits
+
+
+def test_weights_move_at_every_second_step_twice_as_far(monkeypatch):
+    ours, plain = weights()[:1], weights()[:1]
+    optimizer = Muon(ours, lr=0.1, weight_decay=0.2)
+    seen = [weights()[0]]
+    for _ in range(3):
+        take_steps(optimizer, ours, n_steps=1)
+        seen.append(ours[0].detach().clone())
+    far = [float((after - before).norm()) for before, after in pairwise(seen)]
+    assert far[0] > 0.5
+    assert far[1] == 0
+    assert far[2] > 0.5
+    monkeypatch.setattr(optimizers, "EVERY", 1)
+    take_steps(Muon(plain, lr=0.2, weight_decay=0.2), plain, n_steps=1)
+    assert torch.equal(plain[0], seen[1])
+
+
+def test_what_the_step_between_saw_counts():
+    after = []
+    for seen in (0.0, 1.0):
+        weight = torch.nn.Parameter(torch.eye(3))
+        optimizer = Muon([weight], lr=0.1, weight_decay=0.0)
+        for gradient in (torch.eye(3), seen * torch.ones(3, 3).triu(), torch.eye(3)):
+            weight.grad = gradient
+            optimizer.step()
+        after.append(weight.detach())
+    assert not torch.allclose(*after)
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:])
