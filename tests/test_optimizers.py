@@ -43,7 +43,7 @@ def test_with_its_quintic_steps_are_those_of_torch(monkeypatch):
 def test_weights_move_at_every_second_step_twice_as_far(monkeypatch):
     ours, plain = weights()[:1], weights()[:1]
     optimizer = Muon(ours, lr=0.1, weight_decay=0.2)
-    seen = [weights()[0]]
+    seen = [weights()[0].detach()]
     for _ in range(3):
         take_steps(optimizer, ours, n_steps=1)
         seen.append(ours[0].detach().clone())
