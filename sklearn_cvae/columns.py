@@ -62,6 +62,7 @@ class Column:
         if self.role == "time":
             ticks, missing = _ticks(series)
             return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
+        _refuse_text(series)
         return floats_of(series)
 
     def read_given(self, values: list[Any], *, exact: bool = True) -> tuple[Array, list[str]]:
@@ -103,7 +104,7 @@ class Column:
         if self.role == "level":
             return self.read(pd.Series(objects, dtype=object))
         if isinstance(self.template, pd.Series):
-            return self.read(pd.Series(objects.tolist()).astype(self.template.dtype))
+            return self.read(pd.Series(objects.tolist()).astype(_own_dtype(self.template.dtype)))
         return self.read(type(self.template)(self.name, objects.tolist()).cast(self.template.dtype))
 
     def write(self, numbers: Array) -> Any:
@@ -255,10 +256,29 @@ def floats_of(series: Any) -> Array:
     return np.asarray(narwhal.fill_null(np.nan).to_numpy(), dtype=np.float64)
 
 
+def _refuse_text(series: Any) -> None:
+    """Raise ValueError if a column that is to hold numbers holds them as text."""
+    if nw.from_native(series, series_only=True).dtype.is_numeric():
+        return
+    texts = [value for value in objects_of(series) if isinstance(value, str)]
+    if texts:
+        raise ValueError(f"{len(texts)} cells are text, e.g. {texts[0]!r}; convert them to numbers")
+
+
+def _own_dtype(dtype: Any) -> Any:
+    """Return pandas' own dtype for arrow's times, and other dtypes as they are."""
+    if not isinstance(dtype, pd.ArrowDtype) or dtype.kind not in "mM":
+        return dtype
+    unit: Any = getattr(dtype.pyarrow_dtype, "unit", "s")  # dates have none
+    zone = getattr(dtype.pyarrow_dtype, "tz", None)
+    return pd.DatetimeTZDtype(unit, zone) if zone else np.dtype(f"{dtype.kind}8[{unit}]")
+
+
 def _ticks(series: Any) -> tuple[NDArray[np.int64], Mask]:
     """Return times as int64 in the dtype's own resolution, and which are missing."""
     missing = np.array(nw.from_native(series, series_only=True).is_null().to_numpy(), dtype=bool)
     if isinstance(series, pd.Series):
+        series = series.astype(_own_dtype(series.dtype))
         if isinstance(series.dtype, pd.DatetimeTZDtype):
             series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         ticks = series.to_numpy().astype(np.int64)
@@ -307,14 +327,14 @@ def _integer_ends(dtype: Any) -> tuple[float, float]:
 
 def _from_ticks(template: Any, name: Hashable, ticks: NDArray[np.int64], missing: Mask) -> Any:
     if isinstance(template, pd.Series):
-        dtype: Any = template.dtype
+        dtype: Any = _own_dtype(template.dtype)
         unit = getattr(dtype, "unit", None) or np.datetime_data(dtype)[0]
         letter = "m" if dtype.kind == "m" else "M"
         times = np.where(missing, np.iinfo(np.int64).min, ticks).view(f"{letter}8[{unit}]")
         series = pd.Series(times)
         if isinstance(dtype, pd.DatetimeTZDtype):
             series = series.dt.tz_localize("UTC").dt.tz_convert(dtype.tz)
-        return series
+        return series.astype(template.dtype)
     series = type(template)(name, ticks)
     if missing.any():
         nothing = series.clear(len(series))

@@ -575,8 +575,8 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
         return ValueError, "Complex data not supported; split it into real and imaginary parts"
     if dtype.startswith(("List", "Array", "Struct", "interval", "period", "Sparse", "Binary")):
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers or strings"
-    if isinstance(series.dtype, pd.ArrowDtype) and role_of(series) == "time":
-        return TypeError, f"dtype {dtype} is not supported; use .astype('datetime64[us]')"
+    if isinstance(series.dtype, pd.ArrowDtype) and dtype.startswith(("time32", "time64")):
+        return TypeError, f"dtype {dtype} is not supported; convert it to numbers of seconds"
     if role_of(series) == "number":
         try:
             numbers = floats_of(series)

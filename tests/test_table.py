@@ -239,7 +239,7 @@ def test_all_problems_of_a_table_are_named_at_once():
         (pd.DataFrame({"a": [{"x": 1}, {"x": 2}]}), "flatten nested"),
         (pd.DataFrame({"a": pd.interval_range(0, 2)}), "interval"),
         (pd.DataFrame({"a": pd.period_range("2020", periods=2)}), "period"),
-        (pd.DataFrame({"a": pd.array([0, 1], dtype="timestamp[us][pyarrow]")}), "astype"),
+        (pd.DataFrame({"a": pd.array([0, 1], dtype="time64[us][pyarrow]")}), "numbers of seconds"),
         (pl.DataFrame({"a": [[1], [2]]}), "List"),
         (pl.DataFrame({"a": [1.0, float("inf")]}), "infinity"),
         (np.array([1.0, 2.0]), "Reshape"),
@@ -295,6 +295,39 @@ def test_big_integers_and_far_dates_survive():
     assert (filled["id"] == X["id"]).all()
     assert filled["day"][:3].equals(X["day"][:3])
     assert model.sample(20, random_state=0)["day"].isin(X["day"]).all()
+
+
+def test_times_of_arrow_come_back_as_they_were():
+    start = pd.Series(pd.date_range("2020-01-01 03:00", periods=40, freq="37h"))
+    local = start.dt.tz_localize("Europe/Berlin")
+    X = pd.DataFrame(
+        {
+            "at": start.astype("timestamp[us][pyarrow]"),
+            "there": local.astype("timestamp[ns, tz=Europe/Berlin][pyarrow]"),
+            "day": start.astype("date32[pyarrow]"),
+            "took": (start - start[0]).astype("duration[ms][pyarrow]"),
+        }
+    )
+    X = X.mask(np.random.default_rng(0).random(X.shape) < 0.2)
+    model = small().fit(X)
+    filled, drawn = model.impute(X), model.sample(5, {"day": "2020-01-04"}, random_state=0)
+    assert filled.dtypes.equals(X.dtypes)
+    assert drawn.dtypes.equals(X.dtypes)
+    assert not filled.isna().any(axis=None)
+    for name in X:
+        assert filled.loc[X[name].notna(), name].equals(X[name].dropna())
+    assert (drawn["day"] == dt.date(2020, 1, 4)).all()
+    assert drawn["at"].between(X["at"].min(), X["at"].max()).all()
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_numbers_that_come_as_text_are_refused(library):
+    model = small().fit(library.DataFrame({"x": [1.0, 2.0, None, 4.0]}))
+    message = r"'x' held numbers during fit: 2 cells are text, e.g. '1.5'; convert"
+    with pytest.raises(ValueError, match=message):
+        model.impute(library.DataFrame({"x": ["1.5", None, "2"]}))
+    nothing = library.DataFrame({"x": [None, None]})
+    assert np.isfinite(model.impute(nothing).to_numpy().astype(float)).all()
 
 
 def test_missing_cells_of_every_library():
