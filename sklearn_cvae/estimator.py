@@ -50,6 +50,7 @@ from sklearn_cvae.validation import (
     checked_weight,
     chosen,
     draw_seed,
+    features_kept,
     random_source,
     table_tags,
 )
@@ -166,7 +167,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     n_draws : int, default=32
         Latent draws per row in `impute` and `score_samples`.
     warm_start : bool, default=False
-        Whether `fit` continues from the last fit's weights and encoding.
+        Whether `fit` continues from the last fit's weights and encoding, on the same columns.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, batches, masks and noise. An int makes `fit` reproducible.
     verbose : bool, default=False
@@ -388,15 +389,16 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         FloatingPointError
             If the loss stops being a number.
         """
-        X = checked_table(self, X, reset=True)
-        target = self._target_series(y, len(X))
-        weight = checked_weight(sample_weight, len(X))
-        rng = random_source(self.random_state)
-        table, values, module = self._start(X, target, rng)
-        callbacks = self._init_callback_context(max_subtasks=self._max_epochs(len(X)))
-        callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        hooks = self._epoch_hooks(callbacks, table, X, y)
-        net = self._train(table, module, values, weight, rng, hooks)
+        with features_kept(self):
+            X = checked_table(self, X, reset=not self._continues)
+            target = self._target_series(y, len(X))
+            weight = checked_weight(sample_weight, len(X))
+            rng = random_source(self.random_state)
+            table, values, module = self._start(X, target, rng)
+            callbacks = self._init_callback_context(max_subtasks=self._max_epochs(len(X)))
+            callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            hooks = self._epoch_hooks(callbacks, table, X, y)
+            net = self._train(table, module, values, weight, rng, hooks)
         self._remember(table, net)
         self._report_collapse(values)
         callbacks.call_on_fit_task_end(

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-N_ITERATIONS = 40
+N_ITERATIONS, MAX_EXACT = 40, 500
 NOISE_FLOOR = 0.005
 # Matrix kernels round differently for other shapes and alignments. Both are the same for all rows
 # here, as no answer is to depend on other rows: so many rows at once, and factors to a multiple.
@@ -214,7 +215,13 @@ def _posterior(asked: Tensor, patterns: Tensor, precisions: Tensor) -> tuple[Ten
 
 
 def _leading_components(x: Tensor, k: int) -> Tensor:
-    _, s, axes = torch.linalg.svd(x / len(x) ** 0.5, full_matrices=False)
+    """Return (d, k) loadings to begin with: approximate ones of columns of many levels."""
+    scaled = x / len(x) ** 0.5
+    if min(scaled.shape) > max(MAX_EXACT, 2 * k):
+        found = randomized_svd(scaled.cpu().numpy(), k, random_state=0)
+        _, s, axes = (torch.from_numpy(part).to(x.device) for part in found)
+    else:
+        _, s, axes = torch.linalg.svd(scaled, full_matrices=False)
     loadings = x.new_zeros((x.shape[1], k))
     loadings[:, : len(s[:k])] = axes[:k].T * s[:k]
     return loadings

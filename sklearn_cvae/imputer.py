@@ -14,7 +14,13 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from sklearn_cvae.codecs import Array
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.table import add_columns, is_frame, keep_columns, missing_cells, replace_values
-from sklearn_cvae.validation import POINT_STRATEGIES, checked_bounds, checked_table, table_tags
+from sklearn_cvae.validation import (
+    POINT_STRATEGIES,
+    checked_bounds,
+    checked_table,
+    features_kept,
+    table_tags,
+)
 
 
 class CVAEImputer(TransformerMixin, BaseEstimator):
@@ -111,15 +117,16 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
         -------
         self : CVAEImputer
         """
-        X = replace_values(checked_table(self, X, reset=True), self.missing_values)
-        bounds = [checked_bounds(v, X.shape[1]) for v in (self.min_value, self.max_value)]
-        if (bounds[0] > bounds[1]).any():
-            raise ValueError("min_value must not be above max_value in any column.")
-        missing = missing_cells(X)
-        model = ConditionalVAE() if self.estimator is None else clone(self.estimator)
-        if model.random_state is None:
-            model.set_params(random_state=self.random_state)
-        self.estimator_ = model.fit(X, y, sample_weight=sample_weight)
+        with features_kept(self):
+            X = replace_values(checked_table(self, X, reset=True), self.missing_values)
+            bounds = [checked_bounds(v, X.shape[1]) for v in (self.min_value, self.max_value)]
+            if (bounds[0] > bounds[1]).any():
+                raise ValueError("min_value must not be above max_value in any column.")
+            missing = missing_cells(X)
+            model = ConditionalVAE() if self.estimator is None else clone(self.estimator)
+            if model.random_state is None:
+                model.set_params(random_state=self.random_state)
+            self.estimator_ = model.fit(X, y, sample_weight=sample_weight)
         self._bounds = bounds
         self._kept = np.flatnonzero(self.keep_empty_features | ~missing.all(axis=0))
         self.indicator_features_ = np.flatnonzero(missing.any(axis=0))

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_cvae._version import __version__
 from sklearn_cvae.backbones import BACKBONES
@@ -70,9 +71,12 @@ def save(estimator: ConditionalVAE | CVAEImputer, path: str | os.PathLike[str]) 
 
     Raises
     ------
+    NotFittedError
+        If the estimator is not fitted.
     ValueError
         If a parameter or a level cannot be said in JSON; nothing is written then.
     """
+    check_is_fitted(estimator)
     about, arrays = _describe(estimator)
     try:
         header = json.dumps({"version": __version__, **about}, default=_plain)

@@ -35,6 +35,8 @@ from sklearn_cvae.columns import (
 from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood, suited_likelihoods
 from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 
+MIN_LEVELS = 100
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -183,7 +185,7 @@ class TableCodec:
         wanted = _wanted_likelihoods(table.names, likelihoods)
         series = column_list(X) + ([] if target is None else [target])
         values = np.empty((len(X), len(series)), dtype=np.float32)
-        codecs, names, problems = [], [], []
+        codecs, names, problems, rare = [], [], [], []
         for j, (column, cells) in enumerate(zip(table.columns, series, strict=True)):
             numbers = column.read(cells)
             name = wanted.get(column.name, default_likelihood(column.n_levels))
@@ -195,12 +197,14 @@ class TableCodec:
             codecs.append(LIKELIHOODS[name].fit_codec(numbers, column.n_levels))
             names.append(name)
             values[:, j] = codecs[-1].encode(numbers)
+            rare.append(_hardly_repeats(column, numbers))
         if problems:
             raise ValueError("These likelihoods do not suit:\n- " + "\n- ".join(problems))
         if len(chosen) == len(series):
             raise ValueError(
                 f"All columns are conditions ({table.names!r}); leave at least one to be modelled."
             )
+        _warn_of_identifiers(rare)
         learned = replace(
             table, codecs=tuple(codecs), likelihoods=tuple(names), conditions=tuple(chosen)
         )
@@ -599,6 +603,27 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
                     f"not {type(value).__name__!r}, e.g. {value!r}; flatten nested values first"
                 )
     return ValueError, ""
+
+
+def _hardly_repeats(column: Column, numbers: Array) -> str:
+    """Say how many levels a column has if most cells have one of their own, else nothing."""
+    known = numbers[~np.isnan(numbers)]
+    n_levels = len(np.unique(known))
+    if column.role != "level" or n_levels < MIN_LEVELS or n_levels <= len(known) / 2:
+        return ""
+    example = column.levels[int(known[0])]
+    return f"column {column.name!r}: {n_levels} levels in {len(known)} cells, e.g. {example!r}"
+
+
+def _warn_of_identifiers(texts: list[str]) -> None:
+    if any(texts):
+        warnings.warn(
+            "Levels that hardly repeat, such as identifiers, say nothing of other rows, take long "
+            f"to learn and come back in drawn rows: {'; '.join(filter(None, texts))}. Leave the "
+            "column out, or set min_category_count.",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 def _describe_unseen(column: Column, series: Any, numbers: Array) -> str:

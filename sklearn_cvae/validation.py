@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers as number_types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn_cvae.codecs import Array
 from sklearn_cvae.table import as_table, check_cells
 
 POINT_STRATEGIES = ("mean", "median", "mode")
+FEATURES = ("n_features_in_", "feature_names_in_")
 
 
 def table_tags(tags: Tags, preserves_dtype: list[str]) -> Tags:
@@ -36,6 +39,20 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     check_cells(X)
     validate_data(estimator, X, skip_check_array=True, reset=reset)
     return X
+
+
+@contextlib.contextmanager
+def features_kept(estimator: BaseEstimator) -> Iterator[None]:
+    """Put back which features the last fit saw if this one fails, so that its model still works."""
+    fitted = vars(estimator)
+    before = {name: fitted[name] for name in FEATURES if name in fitted}
+    try:
+        yield
+    except BaseException:
+        for name in FEATURES:
+            fitted.pop(name, None)
+        fitted.update(before)
+        raise
 
 
 def checked_weight(sample_weight: Any, n: int) -> Array:

@@ -163,6 +163,29 @@ def test_a_table_without_holes_comes_back_as_it_is(fitted, penguins):
         )
 
 
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [
+        (small(), {"likelihoods": {"bill_length_mm": "poisson"}}),
+        (CVAEImputer(small()), {"min_value": [0.0, 0.0]}),
+    ],
+)
+def test_a_fit_that_fails_leaves_the_last_model_as_it_was(model, wrong, penguins):
+    before = np.asarray(model.fit(penguins).transform(penguins), dtype=object)
+    with pytest.raises(ValueError, match=r"do not suit|take one number"):
+        model.set_params(**wrong).fit(penguins[["bill_length_mm"]])
+    assert list(model.feature_names_in_) == list(penguins)
+    assert model.n_features_in_ == penguins.shape[1]
+    assert (np.asarray(model.transform(penguins), dtype=object) == before).all()
+
+
+def test_warm_start_on_other_columns_is_refused_by_name(penguins):
+    model = small(warm_start=True).fit(penguins)
+    with pytest.raises(ValueError, match=r"now missing:\n- sex"):
+        model.fit(penguins.drop(columns="sex"))
+    assert len(model.fit(penguins).impute(penguins)) == len(penguins)
+
+
 def test_warm_start_goes_on_from_the_last_weights(penguins):
     model = small(warm_start=True, max_iter=20, learning_rate_init=0.01).fit(penguins)
     first = model.loss_curve_

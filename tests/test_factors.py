@@ -143,3 +143,15 @@ def test_a_rows_posterior_does_not_depend_on_the_others(n_factors):
         again = model(x[rows], shown[rows], x[:, :0])
         for one, other in zip(answers, again, strict=True):
             assert torch.equal(one[rows], other)
+
+
+def test_first_loadings_of_many_features_are_nearly_the_exact_ones(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    z, w = (torch.randn(shape, generator=generator) for shape in ((300, 4), (4, 250)))
+    x = (z @ w + torch.randn((300, 250), generator=generator)).double()
+    exact = factors_module._leading_components(x, 4)
+    monkeypatch.setattr(factors_module, "MAX_EXACT", 100)
+    near = factors_module._leading_components(x, 4)
+    assert not torch.equal(near, exact)
+    assert torch.allclose(near @ near.T, exact @ exact.T, atol=0.02)
+    assert torch.equal(near, factors_module._leading_components(x, 4))

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from conftest import small
+from sklearn.exceptions import NotFittedError
 
 from sklearn_cvae import CVAEImputer, load, save
 
@@ -123,3 +124,10 @@ def test_files_have_the_usual_mode(fitted, tmp_path):
     (tmp_path / "plain").write_text("")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("model", "plain")}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("estimator", [small(), CVAEImputer(small())])
+def test_an_unfitted_estimator_is_refused(estimator, tmp_path):
+    with pytest.raises(NotFittedError):
+        save(estimator, tmp_path / "model.cvae")
+    assert not list(tmp_path.iterdir())

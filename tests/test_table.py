@@ -330,6 +330,18 @@ def test_numbers_that_come_as_text_are_refused(library):
     assert np.isfinite(model.impute(nothing).to_numpy().astype(float)).all()
 
 
+def test_levels_that_hardly_repeat_are_warned_of():
+    X = pd.DataFrame({"id": [f"u{i}" for i in range(120)], "site": list("abcd") * 30})
+    X.loc[:9, "id"] = None
+    message = r"column 'id': 110 levels in 110 cells, e.g. 'u10'. Leave the column out, or set min"
+    with pytest.warns(UserWarning, match=message) as caught:
+        small().fit(X)
+    assert caught[0].filename == __file__
+    drawn = small(min_category_count=2).fit(X).sample(5, random_state=0)
+    assert drawn["id"].isna().all()
+    small().fit(X[90:])
+
+
 def test_missing_cells_of_every_library():
     assert missing_cells(pd.DataFrame({"a": [1, None], "b": ["x", None]})).tolist() == [
         [False, False],
