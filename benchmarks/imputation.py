@@ -6,12 +6,11 @@ The protocol is `imputation_report.PROTOCOL`. A case that is in `imputation.csv`
 so a run can be stopped, and several can share the work. What fails is listed in
 `imputation_failures.txt`, and is tried again by the next run.
 
-`results/more_masks` holds the small tables under further masks, of the peers that take seconds, and
-by the same command with `--seeds 1` news, letter, gesture and magic, where ours does worst:
+`results` holds seed 0 with draws, and by `--draws 0` seed 1 of all tables and seed 2 of the small
+ones, of the peers that take seconds or a minute:
 
-    python -m benchmarks.imputation --data DIR --seeds 1 2 --draws 0 --tables iris wine penguins \
-        pima diabetes breast_cancer --methods "mean / mode" KNNImputer \
-        "IterativeImputer (ridge)" MissForest ConditionalVAE --output benchmarks/results/more_masks
+    python -m benchmarks.imputation --data DIR --seeds 1 --draws 0 --methods "mean / mode" \
+        KNNImputer "IterativeImputer (ridge)" MissForest ConditionalVAE
 """
 
 from __future__ import annotations
