@@ -47,8 +47,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-        self.n_steps = 0
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "n_steps": 0})
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -63,14 +62,13 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        moves = self.n_steps % EVERY == 0
-        self.n_steps += 1
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             for param in params:
                 self._accumulate(param)
-            if moves:
+            if group["n_steps"] % EVERY == 0:
                 self._move(params, EVERY * group["lr"], group["weight_decay"])
+            group["n_steps"] += 1
         return loss
 
     def _accumulate(self, param: Tensor) -> None:

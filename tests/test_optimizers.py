@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -66,6 +67,21 @@ def test_what_the_step_between_saw_counts():
             optimizer.step()
         after.append(weight.detach())
     assert not torch.allclose(*after)
+
+
+def test_a_copy_and_a_restored_one_go_on_where_it_was():
+    ours, restored = weights()[:1], weights()[:1]
+    optimizer = Muon(ours, lr=0.1, weight_decay=0.0)
+    take_steps(optimizer, ours, n_steps=3)
+    copied = copy.deepcopy(optimizer)
+    (other,) = copied.param_groups[0]["params"]
+    again = Muon(restored, lr=0.1, weight_decay=0.0)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    restored[0].data.copy_(ours[0])
+    for each, params in ((optimizer, ours), (copied, [other]), (again, restored)):
+        take_steps(each, params, n_steps=2)
+    assert torch.equal(ours[0], other)
+    assert torch.equal(ours[0], restored[0])
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:])
