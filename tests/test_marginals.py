@@ -47,7 +47,8 @@ def test_drawn_columns_are_distributed_as_the_training_columns(hasty):
     before = column_shapes(X, untilted(hasty))
     # A draw's shape differs from another's by 0.01, by chance.
     after = pd.DataFrame([column_shapes(X, drawn) for drawn in draws]).mean()
-    assert (after > 0.95).all()
+    assert after["amount"] > 0.95
+    assert (after.drop("amount") > 0.97).all()
     assert after["amount"] > before["amount"] + 0.1
     assert after.mean() > before.mean()
     for drawn in draws:
