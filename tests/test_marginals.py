@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from sklearn_cvae import ConditionalVAE, load, marginals, save
+from sklearn_cvae import ConditionalVAE, load, marginals, optimizers, save
 from sklearn_cvae.backbones import MLP
 from sklearn_cvae.marginals import _raked
 from sklearn_cvae.metrics import column_shapes
@@ -38,19 +38,31 @@ def untilted(
 
 @pytest.fixture(scope="module")
 def hasty() -> ConditionalVAE:
-    """A model that has hardly learned anything."""
-    return ConditionalVAE(hidden_layer_sizes=(16,), max_iter=4, random_state=0).fit(spiked())
+    """A model that has hardly learned anything, always the same: its weights move at each step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimizers, "EVERY", 1)
+        return ConditionalVAE(hidden_layer_sizes=(16,), max_iter=4, random_state=0).fit(spiked())
 
 
 def test_drawn_columns_are_distributed_as_the_training_columns(hasty):
-    X, draws = spiked(), [hasty.sample(6_000, random_state=seed) for seed in range(1, 5)]
+    X, drawn = spiked(), hasty.sample(6_000, random_state=1)
     before = column_shapes(X, untilted(hasty))
-    # A draw's shape differs from another's by 0.01, by chance.
-    after = pd.DataFrame([column_shapes(X, drawn) for drawn in draws]).mean()
-    assert after["amount"] > 0.95
-    assert (after.drop("amount") > 0.97).all()
-    assert after["amount"] > before["amount"] + 0.1
+    after = column_shapes(X, drawn)
+    assert (after > 0.97).all()
     assert after.mean() > before.mean()
+    zeros = (drawn["amount"] == 0).mean()
+    assert zeros == pytest.approx((X["amount"] == 0).mean(), abs=0.02)
+
+
+def test_columns_keep_their_distributions_on_the_mean_of_draws():
+    # One draw's shape differs from another's by 0.01, by chance.
+    X = spiked()
+    model = ConditionalVAE(hidden_layer_sizes=(16,), max_iter=4, random_state=0).fit(X)
+    draws = [model.sample(6_000, random_state=seed) for seed in range(1, 5)]
+    before = column_shapes(X, untilted(model))
+    after = pd.DataFrame([column_shapes(X, drawn) for drawn in draws]).mean()
+    assert after["amount"] > max(0.95, before["amount"] + 0.1)
+    assert (after.drop("amount") > 0.97).all()
     for drawn in draws:
         zeros = (drawn["amount"] == 0).mean()
         assert zeros == pytest.approx((X["amount"] == 0).mean(), abs=0.02)
@@ -95,7 +107,8 @@ def test_empty_and_constant_columns_and_few_rows():
     assert set(drawn["level"]) <= {"a", "b"}
 
 
-def test_the_factors_are_kept(hasty, tmp_path):
+def test_the_factors_are_kept(hasty, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimizers, "EVERY", 1)
     assert (hasty._module.tilt != 1).any()
     save(hasty, tmp_path / "model.cvae")
     again = load(tmp_path / "model.cvae")
