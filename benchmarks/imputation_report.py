@@ -218,7 +218,7 @@ def draw_section(results: pd.DataFrame) -> list[str]:
             if not n_runs:
                 continue
             means = shared.groupby("method", sort=False)[names].mean().sort_values(names[0])
-            texts += [f"{len(methods)} methods, {n_runs} cases:", means.round(3).to_markdown()]
+            texts += [f"{len(methods)} methods, {n_runs} runs:", means.round(3).to_markdown()]
     return texts
 
 

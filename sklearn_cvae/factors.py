@@ -217,7 +217,7 @@ def _posterior(asked: Tensor, patterns: Tensor, precisions: Tensor) -> tuple[Ten
 def _leading_components(x: Tensor, k: int) -> Tensor:
     """Return (d, k) loadings to begin with: approximate ones of columns of many levels."""
     scaled = x / len(x) ** 0.5
-    if min(scaled.shape) > max(MAX_EXACT, 2 * k):
+    if min(scaled.shape) > MAX_EXACT:
         found = randomized_svd(scaled.cpu().numpy(), k, random_state=0)
         _, s, axes = (torch.from_numpy(part).to(x.device) for part in found)
     else:

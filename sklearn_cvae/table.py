@@ -607,9 +607,11 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
 
 def _hardly_repeats(column: Column, numbers: Array) -> str:
     """Say how many levels a column has if most cells have one of their own, else nothing."""
+    if len(column.levels) < MIN_LEVELS:
+        return ""
     known = numbers[~np.isnan(numbers)]
     n_levels = len(np.unique(known))
-    if column.role != "level" or n_levels < MIN_LEVELS or n_levels <= len(known) / 2:
+    if n_levels < MIN_LEVELS or n_levels <= len(known) / 2:
         return ""
     example = column.levels[int(known[0])]
     return f"column {column.name!r}: {n_levels} levels in {len(known)} cells, e.g. {example!r}"
