@@ -63,12 +63,21 @@ def hide_cells(
     hidden : ndarray of shape (n_samples, n_features), bool
         The cells that were hidden.
 
+    Raises
+    ------
+    ValueError
+        If the mechanism is another, or the rate not in [0, 1).
+
     Examples
     --------
     >>> X, hidden = hide_cells(load_penguins(), rate=0.2, random_state=0)
     >>> bool(X.isna().to_numpy()[hidden].all())
     True
     """
+    if mechanism not in _MECHANISMS:
+        raise ValueError(f"mechanism must be one of {list(_MECHANISMS)}, not {mechanism!r}.")
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must be at least 0 and less than 1, not {rate!r}.")
     rng = (
         np.random.RandomState(np.random.SeedSequence().generate_state(4))
         if random_state is None
@@ -130,5 +139,7 @@ def _scores(X: pd.DataFrame) -> Array:
 
 def _logistic(z: Array, rate: float) -> Array:
     """Probabilities logistic in z whose mean is the rate."""
+    if rate == 0:
+        return np.zeros_like(z)
     shift = brentq(lambda b: expit(z + b).mean() - rate, -50, 50)
     return expit(z + shift)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 Array = NDArray[Any]
+# Levels that become dummies, the commonest first: identifiers would fill the memory.
+MAX_LEVELS = 500
 
 
 class ImputationErrors(NamedTuple):
@@ -126,8 +129,10 @@ def column_shapes(real: Any, drawn: Any) -> pd.Series:
         a, b = real[name].dropna(), drawn[name].dropna()
         if len(a) == 0 or len(b) == 0:
             shapes[name] = float(len(a) == len(b))
-        elif _is_number(real[name]):
-            shapes[name] = 1 - float(ks_2samp(_numbers(a), _numbers(b), method="asymp").statistic)
+        elif is_number(real[name]):
+            shapes[name] = 1 - float(
+                ks_2samp(numbers_of(a), numbers_of(b), method="asymp").statistic
+            )
         else:
             shapes[name] = _overlap(a, b)
     return pd.Series(shapes, dtype=float)
@@ -166,7 +171,7 @@ def pair_trends(real: Any, drawn: Any, n_bins: int = 10) -> pd.DataFrame:
     """
     real, drawn = _alike(real, drawn)
     names = list(real.columns)
-    numeric = [_is_number(real[name]) for name in names]
+    numeric = [is_number(real[name]) for name in names]
     codes = [_shared_codes(real[name], drawn[name], n_bins) for name in names]
     correlations = [_correlations(table, names, numeric) for table in (real, drawn)]
     trends = pd.DataFrame(np.nan, index=names, columns=names)
@@ -274,6 +279,8 @@ def two_sample_score(
     """
     a, b = encode_rows(real, real, drawn)
     if isinstance(classifier, str):
+        if classifier not in _CLASSIFIERS:
+            raise ValueError(f"classifier must be one of {list(_CLASSIFIERS)}, not {classifier!r}.")
         classifier = _CLASSIFIERS[classifier](random_state)
     folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=random_state)
     is_drawn = np.repeat([0, 1], [len(a), len(b)])
@@ -321,10 +328,10 @@ def learning_efficiency(
     train, test = train[train[target].notna()], test[test[target].notna()]
     features = train.columns.drop(target)
     a, b = encode_rows(test[features], train[features], test[features])
-    if _is_number(test[target]):
+    if is_number(test[target]):
         regressor = HistGradientBoostingRegressor(random_state=random_state)
-        fitted = regressor.fit(a, _numbers(train[target]))
-        return float(r2_score(_numbers(test[target]), fitted.predict(b)))
+        fitted = regressor.fit(a, numbers_of(train[target]))
+        return float(r2_score(numbers_of(test[target]), fitted.predict(b)))
     return _auc_of_classes(a, train[target], b, test[target], random_state)
 
 
@@ -437,6 +444,8 @@ def membership_attack(train_scores: Any, holdout_scores: Any) -> Membership:
     Membership(auc=1.0, tpr_at_fpr=1.0)
     """
     inside, outside = np.asarray(train_scores, float), np.asarray(holdout_scores, float)
+    ends = np.finfo(float)
+    inside, outside = (np.clip(x, ends.min, ends.max) for x in (inside, outside))
     is_member = np.repeat([1, 0], [len(inside), len(outside)])
     auc = roc_auc_score(is_member, np.r_[inside, outside])
     threshold = np.quantile(outside, 0.99, method="higher")
@@ -455,7 +464,7 @@ def encode_rows(reference: Any, *tables: Any) -> list[Array]:
     Returns
     -------
     matrices : list of ndarray of shape (m, n_features), float64
-        A missing category is 0 in all its dummies.
+        A missing category is 0 in all its dummies, and so is one beyond the 500 commonest.
 
     Examples
     --------
@@ -474,20 +483,15 @@ def encode_rows(reference: Any, *tables: Any) -> list[Array]:
 
 
 def _encode_column(reference: pd.Series, columns: list[pd.Series]) -> list[Array]:
-    if _is_number(reference):
-        known = _numbers(reference.dropna())
+    if is_number(reference):
+        known = numbers_of(reference.dropna())
         low, mean = (known.min(), known.mean()) if len(known) else (0.0, 0.0)
         width = np.ptp(known) if len(known) and np.ptp(known) > 0 else 1.0
-        numbers = [np.where(c.isna(), mean, _numbers(c)) for c in columns]
+        numbers = [np.where(c.isna(), mean, numbers_of(c)) for c in columns]
         return [((x - low) / width)[:, None] for x in numbers]
-    present = pd.concat([c.dropna().astype(str) for c in [reference, *columns]])
-    levels = np.unique(present.to_numpy(dtype=object).astype(str))
-    texts = [c.astype(str).where(c.notna(), "").to_numpy(dtype=object) for c in columns]
-    present_in = [c.notna().to_numpy() for c in columns]
-    return [
-        ((t[:, None] == levels) & k[:, None]).astype(float)
-        for t, k in zip(texts, present_in, strict=True)
-    ]
+    texts = [c.astype(str).where(c.notna(), None).astype(object) for c in [reference, *columns]]
+    levels = pd.concat(texts).value_counts().index[:MAX_LEVELS].sort_values().to_numpy(dtype=object)
+    return [(t.to_numpy(dtype=object)[:, None] == levels).astype(float) for t in texts[1:]]
 
 
 _CLASSIFIERS: dict[str, Callable[[int | None], Any]] = {
@@ -503,36 +507,61 @@ def as_pandas(table: Any) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         return table
     if hasattr(table, "get_columns"):
-        return pd.DataFrame({s.name: s.to_list() for s in table.get_columns()})
+        return pd.DataFrame({s.name: _cells(s) for s in table.get_columns()})
     return pd.DataFrame(table)
+
+
+def _cells(series: Any) -> Any:
+    """Return a polars series' cells; dates as times at midnight, times of day since midnight."""
+    column = nw.from_native(series, series_only=True)
+    if column.dtype == nw.Time:
+        column = column.cast(nw.Int64).cast(nw.Duration("ns"))
+    if column.dtype == nw.Decimal:
+        column = column.cast(nw.Float64)
+    if column.dtype == nw.Date:
+        column = column.cast(nw.Datetime("us"))
+    if column.dtype == nw.Duration:
+        return pd.Series(column.to_list(), dtype="timedelta64[ns]")
+    return column.to_list()
 
 
 def _alike(real: Any, drawn: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return both as pandas frames, the columns of `drawn` in the order of `real`."""
     real, drawn = as_pandas(real), as_pandas(drawn)
+    twice = real.columns[real.columns.duplicated()].union(drawn.columns[drawn.columns.duplicated()])
+    if len(twice):
+        raise ValueError(f"Duplicate column names {list(twice)!r}; rename them.")
     differ = set(real.columns) ^ set(drawn.columns)
     if differ:
         names = sorted(map(str, differ))
         raise ValueError(f"These columns are in one table only: {names}. Pass the same columns.")
     if len(real) == 0 or len(drawn) == 0:
         raise ValueError(f"The tables have {len(real)} and {len(drawn)} rows; none may be empty.")
-    return real, drawn[list(real.columns)]
+    drawn = drawn[list(real.columns)]
+    texts = [name for name in real.columns if is_number(real[name]) and _has_text(drawn[name])]
+    if texts:
+        raise ValueError(f"These columns are numbers or times in one table only: {texts!r}.")
+    return real, drawn
 
 
-def _is_number(column: pd.Series) -> bool:
-    return (
-        column.dtype.kind in "iufmM"
-        or (pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column))
-        or isinstance(column.dtype, pd.DatetimeTZDtype)
+def _has_text(column: pd.Series) -> bool:
+    return not is_number(column) and any(isinstance(value, str) for value in column)
+
+
+def is_number(column: pd.Series) -> bool:
+    """Return whether a column is of numbers or times."""
+    return column.dtype.kind in "iufmM" or (
+        pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     )
 
 
-def _numbers(column: pd.Series) -> Array:
-    """Return numbers, or times as numbers of their resolution, as float64, NaN where missing."""
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(dtype=float, na_value=np.nan)
+def numbers_of(column: pd.Series) -> Array:
+    """Return numbers, or times as nanoseconds, as float64, NaN where missing."""
+    if column.dtype.kind not in "mM":
+        return pd.to_numeric(column).to_numpy(dtype=float, na_value=np.nan)
     ticks = column.astype("int64").to_numpy(dtype=float)
-    return np.where(column.isna(), np.nan, ticks)
+    tick = np.timedelta64(1, column.dt.unit) / np.timedelta64(1, "ns")
+    return np.where(column.isna(), np.nan, ticks * tick)
 
 
 def _overlap(a: pd.Series, b: pd.Series) -> float:
@@ -542,10 +571,10 @@ def _overlap(a: pd.Series, b: pd.Series) -> float:
 
 def _shared_codes(real: pd.Series, drawn: pd.Series, n_bins: int) -> tuple[Array, Array, int]:
     """Return both columns as codes 0, 1, ... of the same bins or levels, -1 where missing."""
-    if not _is_number(real):
+    if not is_number(real):
         codes = pd.factorize(pd.concat([real, drawn]).astype(object), use_na_sentinel=True)[0]
         return codes[: len(real)], codes[len(real) :], int(codes.max()) + 1
-    a, b = _numbers(real), _numbers(drawn)
+    a, b = numbers_of(real), numbers_of(drawn)
     edges = np.histogram_bin_edges(a[~np.isnan(a)], bins=n_bins)
     cut = [np.where(np.isnan(x), -1, np.searchsorted(edges[1:-1], x, side="right")) for x in (a, b)]
     return cut[0], cut[1], n_bins
@@ -565,7 +594,7 @@ def _joint_overlap(first: tuple[Array, Array, int], second: tuple[Array, Array, 
 def _correlations(table: pd.DataFrame, names: list[Any], numeric: list[bool]) -> Array:
     """Return Pearson correlations of numeric columns, 0 for constant and other columns."""
     columns = [
-        _numbers(table[n]) if is_number else np.zeros(len(table))
+        numbers_of(table[n]) if is_number else np.zeros(len(table))
         for n, is_number in zip(names, numeric, strict=True)
     ]
     matrix: Array = pd.DataFrame(np.column_stack(columns)).corr().to_numpy()
@@ -573,5 +602,11 @@ def _correlations(table: pd.DataFrame, names: list[Any], numeric: list[bool]) ->
 
 
 def _share_in(drawn: pd.DataFrame, table: pd.DataFrame) -> float:
-    hashes = [pd.util.hash_pandas_object(t.astype(object), index=False) for t in (drawn, table)]
+    hashes = []
+    for rows in (drawn, table):
+        cells = [
+            numbers_of(rows[name]) if is_number(table[name]) else rows[name].to_numpy(dtype=object)
+            for name in table.columns
+        ]
+        hashes.append(pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(cells))), index=False))
     return float(hashes[0].isin(hashes[1]).mean())

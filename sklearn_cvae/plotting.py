@@ -10,12 +10,25 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_cvae.metrics import as_pandas, column_shapes, encode_rows, pair_trends
+from sklearn_cvae.metrics import (
+    as_pandas,
+    column_shapes,
+    encode_rows,
+    is_number,
+    numbers_of,
+    pair_trends,
+)
 
 Array = NDArray[Any]
 
 MAX_LEVELS = 12
 MAX_PANELS = 12
+DAY = 86_400e9
+
+
+def _plain(text: Any) -> str:
+    """Return a name as matplotlib shows it, without taking dollars for mathematics."""
+    return str(text).replace("$", r"\$")
 
 
 class LatentDisplay:
@@ -57,12 +70,12 @@ class LatentDisplay:
         x, y = self.points.T
         if pd.api.types.is_numeric_dtype(self.colour):
             dots = ax.scatter(x, y, c=self.colour, s=12)
-            ax.figure.colorbar(dots, ax=ax, label=self.colour.name)
+            ax.figure.colorbar(dots, ax=ax, label=_plain(self.colour.name))
         else:
             for level, rows in (
                 self.colour.astype(str).groupby(self.colour.astype(str)).groups.items()
             ):
-                ax.scatter(x[rows], y[rows], s=12, label=level)
+                ax.scatter(x[rows], y[rows], s=12, label=_plain(level))
             ax.legend(title=self.colour.name, frameon=False)
         ax.set(xlabel="1st component of z", ylabel="2nd component of z", title="Latent features")
         self.ax_, self.figure_ = ax, ax.figure
@@ -91,7 +104,7 @@ class MarginalsDisplay:
         axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for name, ax in zip(self.real.columns, axes, strict=False):
             _draw_marginal(ax, self.real[name].dropna(), self.drawn[name].dropna())
-            ax.set_title(name)
+            ax.set_title(_plain(name))
         for ax in axes[self.real.shape[1] :]:
             ax.set_visible(False)
         axes[0].legend(frameon=False)
@@ -100,14 +113,13 @@ class MarginalsDisplay:
 
 
 def _draw_marginal(ax: Any, real: pd.Series, drawn: pd.Series) -> None:
-    numeric = pd.api.types.is_numeric_dtype(real) and real.dtype.kind != "b"
-    if numeric and real.nunique() > MAX_LEVELS:
-        edges = np.histogram_bin_edges(real.to_numpy(dtype=float), bins=20)
+    if is_number(real) and real.nunique() > MAX_LEVELS:
+        edges = np.histogram_bin_edges(numbers_of(real), bins=20)
         for values, label, filled in ((real, "real", True), (drawn, "drawn", False)):
             kind = "stepfilled" if filled else "step"
             style = {"alpha": 0.4} if filled else {"linewidth": 1.8}
             ax.hist(
-                values.to_numpy(dtype=float),
+                numbers_of(values),
                 edges,
                 weights=np.full(len(values), 1 / max(len(values), 1)),
                 histtype=kind,
@@ -128,7 +140,9 @@ def _draw_marginal(ax: Any, real: pd.Series, drawn: pd.Series) -> None:
     place = np.arange(len(shares))
     ax.bar(place - 0.2, shares["real"], 0.4, alpha=0.5, label="real")
     ax.bar(place + 0.2, shares["drawn"], 0.4, fill=False, linewidth=1.5, label="drawn")
-    ax.set_xticks(place, shares.index, rotation=30 if len(shares) > 3 else 0)
+    ax.set_xticks(
+        place, [_plain(level) for level in shares.index], rotation=30 if len(shares) > 3 else 0
+    )
 
 
 class OverimputationDisplay:
@@ -159,8 +173,10 @@ class OverimputationDisplay:
         from matplotlib.figure import Figure
 
         ax = Figure(figsize=(5, 4.5), layout="constrained").subplots() if ax is None else ax
+        kind = self.lines["truth"].infer_objects().dtype.kind
+        unit = DAY if kind in "mM" else 1.0  # matplotlib counts times in days from 1970
         truth, estimate, lower, upper = (
-            self.lines[name].to_numpy(dtype=float)
+            numbers_of(self.lines[name].infer_objects()) / unit
             for name in ("truth", "estimate", "lower", "upper")
         )
         covered = self.lines["covered"].to_numpy(dtype=bool)
@@ -169,10 +185,13 @@ class OverimputationDisplay:
         ax.vlines(truth, lower, upper, colors=colours, alpha=0.4, linewidth=1)
         ax.axline((truth.mean(), truth.mean()), slope=1, color="0.5", linestyle="--")
         ax.set(
-            xlabel=f"true {self.column}",
+            xlabel=f"true {_plain(self.column)}",
             ylabel="imputed, with interval",
             title=f"{covered.mean():.0%} of {len(truth)} hidden cells within",
         )
+        if kind == "M":
+            ax.xaxis_date()
+            ax.yaxis_date()
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -254,7 +273,7 @@ class FidelityDisplay:
         shown = ax.imshow(1 - self.trends.to_numpy(), cmap="Reds", vmin=0, vmax=0.2)
         ax.figure.colorbar(shown, ax=ax, extend="max", shrink=0.8)
         few = len(self.trends) <= 2 * MAX_LEVELS
-        names = [str(name) for name in self.trends.columns]
+        names = [_plain(name) for name in self.trends.columns]
         ax.set_xticks(range(len(names)) if few else [], names if few else [], rotation=90)
         ax.set_yticks(range(len(names)) if few else [], names if few else [])
         ax.set_title("Difference of dependence (1 - trend)")

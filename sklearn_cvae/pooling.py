@@ -40,8 +40,15 @@ class Pooled(NamedTuple):
 
         Parameters
         ----------
-        coverage : float, default=0.95
+        coverage : float in (0, 1), default=0.95
+
+        Raises
+        ------
+        ValueError
+            If the coverage is not between 0 and 1.
         """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be between 0 and 1, such as 0.95, got {coverage!r}.")
         half = t.ppf(0.5 + coverage / 2, self.dof) * self.std_error
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
 
@@ -71,7 +78,8 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
     Raises
     ------
     ValueError
-        For fewer than two tables, other shapes, numbers that are not finite, or negative variances.
+        For fewer than two tables, other shapes, parameters in another order (of pandas series),
+        numbers that are not finite, negative variances, or degrees of freedom not above 0.
 
     References
     ----------
@@ -84,8 +92,14 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
     >>> pooled.estimate.round(2), pooled.std_error.round(3)
     (array([1.1]), array([0.242]))
     """
+    problems = (
+        []
+        if _in_one_order([*_rows(estimates), *_rows(variances)])
+        else ["the series name their parameters in different orders; reindex them alike"]
+    )
     q, u = (np.asarray(a, dtype=float) for a in (estimates, variances))
-    problems = []
+    if dof is not None and not dof > 0:
+        problems.append(f"dof must be above 0, got {dof!r}")
     if q.shape != u.shape or q.ndim not in (1, 2):
         problems.append(f"estimates {q.shape} and variances {u.shape} must both be (m, k) or (m,)")
     elif len(q) < 2:
@@ -106,3 +120,13 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
             observed = (dof + 1) / (dof + 3) * dof * (1 - share)
             freedom = 1 / (1 / freedom + 1 / observed)
     return Pooled(q.mean(axis=0), total, freedom, share)
+
+
+def _rows(table: ArrayLike) -> list[object]:
+    return list(table) if isinstance(table, (list, tuple)) else []
+
+
+def _in_one_order(rows: list[object]) -> bool:
+    """Return whether all rows that have labels, as pandas series do, have the same ones."""
+    labels = [list(row.index) for row in rows if hasattr(row, "index") and hasattr(row, "dtype")]
+    return all(names == labels[0] for names in labels)

@@ -92,15 +92,16 @@ def report(
     if target is not None and holdout is None:
         raise ValueError("target needs holdout: real rows to predict that the model has not seen.")
     real, drawn = (_some(table, random_state) for table in (real, drawn))
-    scores = {"drawn": _scores(real, drawn, random_state)}
+    shapes, trends = column_shapes(real, drawn), pair_trends(real, drawn)
+    scores = {"drawn": _scores(real, drawn, shapes, trends, random_state)}
     if holdout is not None:
         holdout = _some(holdout, random_state)
         scores["drawn"] |= _against_holdout(real, drawn, holdout, target, random_state)
-        scores["ceiling"] = _scores(real, holdout, random_state)
+        others = column_shapes(real, holdout), pair_trends(real, holdout)
+        scores["ceiling"] = _scores(real, holdout, *others, random_state)
         if target is not None:
             ceiling = learning_efficiency(real, holdout, target, random_state)
             scores["ceiling"]["Learning efficiency"] = ceiling
-    shapes, trends = column_shapes(real, drawn), pair_trends(real, drawn)
     columns = pd.DataFrame({"shape": shapes, "trend": trends.mean()})
     pictures = FidelityDisplay.from_tables(real, drawn, holdout).plot()
     found = Report(pd.DataFrame(scores), columns, pictures.figure_)
@@ -108,12 +109,14 @@ def report(
     return found
 
 
-def _scores(real: Any, other: Any, seed: int | None) -> dict[str, float]:
+def _scores(
+    real: Any, other: Any, shapes: pd.Series, trends: pd.DataFrame, seed: int | None
+) -> dict[str, float]:
     """Return the scores that need no further rows, 1 being the best but for beta-recall."""
     coverage = alpha_precision_beta_recall(real, other)
     return {
-        "Shape": float(column_shapes(real, other).mean()),
-        "Trend": float(np.nanmean(pair_trends(real, other).to_numpy())),
+        "Shape": float(shapes.mean()),
+        "Trend": float(np.nanmean(trends.to_numpy())),
         "Alpha-precision": coverage.alpha_precision,
         "Beta-recall": coverage.beta_recall,
         "Two-sample, boosting": two_sample_score(real, other, "boosting", seed),

@@ -58,3 +58,13 @@ def test_displays(fitted, penguins, tmp_path):
     marginals = MarginalsDisplay(penguins, fitted.sample(200, random_state=0)).plot()
     marginals.figure_.savefig(tmp_path / "marginals.png")
     assert len(marginals.axes_) == 8
+
+
+def test_what_cannot_be_hidden_is_refused(penguins):
+    with pytest.raises(ValueError, match=r"one of \['mcar', 'mar', 'mnar'\], not 'x'"):
+        hide_cells(penguins, 0.3, "x")
+    for rate in (-0.1, 1.0, 1.5):
+        with pytest.raises(ValueError, match="rate must be at least 0 and less than 1"):
+            hide_cells(penguins, rate)
+    for mechanism in ("mcar", "mar", "mnar"):
+        assert not hide_cells(penguins, 0, mechanism, random_state=0)[1].any()

@@ -80,10 +80,11 @@ OURS = {
         "table",
         "columns",
         "ties",
+        "validation",
     },
 }
 ONLY_IN = {
-    "narwhals": {"columns", "table"},
+    "narwhals": {"columns", "table", "metrics"},
     "pandas": {"columns", "table", "datasets", "metrics", "plotting", "persistence", "reporting"},
     "skorch": {"training"},
     "zuko": {"priors"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -148,3 +150,49 @@ def test_tables_that_cannot_be_compared_are_refused():
         metrics.pair_trends(REAL, OTHER.head(0))
     reordered = OTHER[["d", "c", "b", "a"]]
     assert metrics.column_shapes(REAL, reordered).equals(metrics.column_shapes(REAL, OTHER))
+
+
+def test_times_are_compared_in_one_unit_and_dates_of_polars_as_times():
+    days = pd.DataFrame({"t": pd.date_range("2020-01-01", periods=200).as_unit("us")})
+    assert metrics.column_shapes(days, days.astype("datetime64[ns]"))["t"] == 1
+    start = dt.date(2020, 1, 1)
+    polars = pl.DataFrame(
+        {
+            "date": [start + dt.timedelta(days=i) for i in range(200)],
+            "took": [dt.timedelta(seconds=i) for i in range(200)],
+            "at": [dt.time(i % 24, i % 60) for i in range(200)],
+            "paid": pl.Series([f"{i}.25" for i in range(200)]).cast(pl.Decimal(6, 2)),
+        }
+    )
+    shifted = polars.with_columns(
+        pl.col("date") + pl.duration(days=1),
+        pl.col("took") + pl.duration(seconds=1),
+        pl.col("paid").cast(pl.Float64) + 1,
+    )
+    assert (metrics.column_shapes(polars, shifted) > 0.99).all()
+
+
+def test_whole_numbers_that_come_as_floats_are_copies():
+    whole = pd.DataFrame({"a": range(50), "b": ["x", "y"] * 25})
+    found = metrics.copying(whole, whole.astype({"a": float}), whole[:20] + whole[:20])
+    assert found.exact_copies == 1
+
+
+def test_identifiers_do_not_fill_the_memory():
+    table = pd.DataFrame({"id": [f"row {i}" for i in range(2_000)]})
+    assert metrics.encode_rows(table, table)[0].shape == (2_000, 500)
+
+
+def test_tables_of_other_kinds_are_refused_by_name():
+    x, text = pd.DataFrame({"a": [1.0, 2.0]}), pd.DataFrame({"a": ["p", "q"]})
+    with pytest.raises(ValueError, match=r"numbers or times in one table only: \['a'\]"):
+        metrics.column_shapes(x, text)
+    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
+    with pytest.raises(ValueError, match=r"Duplicate column names \['a'\]"):
+        metrics.column_shapes(twice, twice)
+    with pytest.raises(ValueError, match=r"one of \['boosting', 'logistic'\], not 'forest'"):
+        metrics.two_sample_score(x, x, "forest")
+
+
+def test_rows_of_no_density_are_ranked_too():
+    assert metrics.membership_attack([-np.inf, 3.0], [0.0, -np.inf]).auc == 0.625

@@ -93,3 +93,13 @@ def test_pool_takes_series(completed):
     fits = [regression(table).fit() for table in completed[:2]]
     frame = pd.DataFrame([f.params for f in fits])
     assert pool(frame, frame.abs()).estimate.shape == (3,)
+
+
+def test_pool_refuses_other_orders_degrees_and_coverages():
+    first = pd.Series({"a": 1.0, "b": 2.0})
+    with pytest.raises(ValueError, match="different orders"):
+        pool([first, first[::-1]], [first, first])
+    with pytest.raises(ValueError, match="dof must be above 0, got -1"):
+        pool([1.0, 2.0], [0.1, 0.1], dof=-1)
+    with pytest.raises(ValueError, match=r"between 0 and 1, such as 0\.95, got 95"):
+        pool([1.0, 2.0], [0.1, 0.1]).interval(95)
