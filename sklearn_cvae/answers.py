@@ -251,7 +251,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             absolute error), the most probable value, or one joint draw per row. Categories
             get the most probable level, or a draw.
         random_state : int, RandomState instance or None, default=None
-            Seed of the draws. A row's draws depend on the seed and the row alone.
+            Seed of the draws. A row's draws depend on the seed and the row alone; rows that are
+            equal are numbered in their order, so that their draws differ.
         return_std : bool, default=False
             Whether to return each missing cell's standard deviation too.
 

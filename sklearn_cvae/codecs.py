@@ -98,7 +98,7 @@ class LevelCodec:
     def std(self, probs: Array) -> Array:
         """Return the standard deviation of whether the likeliest level is right."""
         right = probs.max(axis=1) / probs.sum(axis=1)
-        return np.sqrt(np.clip(right * (1 - right), 0, None))
+        return np.where(self.n_levels, np.sqrt(np.clip(right * (1 - right), 0, None)), np.nan)
 
     def quantile(self, probs: Array, q: Array) -> Array:
         return self._known(_locate(probs, q)[0])

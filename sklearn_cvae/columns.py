@@ -5,6 +5,7 @@ A cell is a level's index, a number, or a time as a multiple of its resolution; 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from sklearn_cvae.codecs import Array
 
 MAX_NAMED, MAX_LISTED = 5, 20
+# In nanoseconds; and the days from 1970 that Python's dates reach, as polars hands them out.
+DAY, FIRST_DAY, LAST_DAY = 86_400 * 10**9, -719_162, 2_932_896
+TIMES = (dt.date, dt.time, dt.timedelta, np.datetime64, np.timedelta64)
 Mask = NDArray[np.bool_]
 
 
@@ -60,9 +64,9 @@ class Column:
             )
             return np.where(codes < 0, np.nan, codes.astype(float))
         if self.role == "time":
-            ticks, missing = _ticks(series)
-            return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
-        _refuse_text(series)
+            ticks, missing = _ticks(series, self.template)
+            return np.where(missing, np.nan, self._units_from_origin(ticks))
+        _refuse_others(series)
         return floats_of(series)
 
     def read_given(self, values: list[Any], *, exact: bool = True) -> tuple[Array, list[str]]:
@@ -80,8 +84,8 @@ class Column:
             return np.full(len(values), np.nan), [f"{self.name!r} takes a {self.role}: {error}"]
         wrong = asked & ~np.isfinite(numbers)
         if exact and (self.integer or self.role == "time"):
-            held = np.where(np.isfinite(numbers), numbers, 0.0)
-            wrong |= asked & (self.read(self.write(held)) != held)
+            held = objects_of(self.write(np.where(np.isfinite(numbers), numbers, 0.0)))
+            wrong |= asked & (held != self._as_cells(objects, asked))
         if not wrong.any():
             return numbers, []
         values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
@@ -96,16 +100,34 @@ class Column:
             return f"; the levels are {_shortened(self.levels)}"
         if self.role == "time":
             return f"; ask for times whole multiples of {self.seconds:g} s from the seen ones"
-        return f"; ask for whole numbers that {self.template.dtype} holds" if self.integer else ""
+        if self.integer:
+            return f"; ask for whole numbers that {self.template.dtype} holds, up to 2**53"
+        return ""
 
     def _numbers(self, objects: Array) -> Array:
         if self.role == "number":
             return objects.astype(float)
         if self.role == "level":
             return self.read(pd.Series(objects, dtype=object))
+        return self.read(self._times(objects))
+
+    def _times(self, objects: Array) -> Any:
+        """Return values that a user asks for as a series of this column of times."""
+        bare = [v for v in objects if isinstance(v, (int, float, np.integer, np.floating))]
+        if bare:
+            raise TypeError(f"{bare[0]!r} is a number, not a time")
         if isinstance(self.template, pd.Series):
-            return self.read(pd.Series(objects.tolist()).astype(_own_dtype(self.template.dtype)))
-        return self.read(type(self.template)(self.name, objects.tolist()).cast(self.template.dtype))
+            return pd.Series(objects.tolist()).astype(_own_dtype(self.template.dtype))
+        return type(self.template)(self.name, objects.tolist()).cast(self.template.dtype)
+
+    def _as_cells(self, objects: Array, asked: Mask) -> Array:
+        """Return the values asked for as a cell of the column would hold them if it could."""
+        cells = objects.copy()
+        if self.role == "time":
+            times = self._times(objects[asked])
+            own = times.astype(self.template.dtype) if isinstance(times, pd.Series) else times
+            cells[asked] = objects_of(own)
+        return cells
 
     def write(self, numbers: Array) -> Any:
         """Return numbers as a series of the training column's dtype."""
@@ -118,17 +140,29 @@ class Column:
             ]
             return _from_objects(self.template, self.name, values)
         if self.role == "time":
-            ticks = np.round(known).astype(np.int64) * self.unit + self.origin
-            return _from_ticks(self.template, self.name, ticks, missing)
+            return _from_ticks(self.template, self.name, self._ticks_at(known), missing)
         return _from_numbers(self.template, self.name, numbers, self.integer)
+
+    def _units_from_origin(self, ticks: NDArray[np.int64]) -> Array:
+        """Return how many units times are after the origin; int64 cannot hold some distances."""
+        later = ticks >= self.origin
+        distance = np.where(later, ticks - self.origin, self.origin - ticks).view(np.uint64)
+        return np.where(later, 1.0, -1.0) * (distance / self.unit)
+
+    def _ticks_at(self, units: Array) -> NDArray[np.int64]:
+        """Return the times so many units after the origin, or the last that the dtype holds."""
+        first, last = _tick_ends(self.template)
+        before, after = (self.origin - first) // self.unit, (last - self.origin) // self.unit
+        steps = np.clip(np.round(units), -_float_below(before), _float_below(after))
+        distance = (np.abs(steps).astype(np.uint64) * np.uint64(self.unit)).view(np.int64)
+        return np.where(steps < 0, -distance, distance) + self.origin
 
     @property
     def seconds(self) -> float:
         """Seconds per unit of a time column's numbers; 1 for other columns."""
         if self.role != "time":
             return 1.0
-        first, second = list(self.write(np.array([0.0, 1.0])))
-        return float((second - first).total_seconds())
+        return self.unit * _nanoseconds(self.template) / 1e9
 
 
 # --------------------------------------------------------------------------------------
@@ -140,7 +174,7 @@ def role_of(series: Any) -> str:
     dtype = nw.from_native(series, series_only=True).dtype
     if dtype.is_numeric():
         return "number"
-    if dtype.is_temporal() or dtype == nw.Duration:
+    if dtype.is_temporal() or isinstance(series.dtype, pd.DatetimeTZDtype):
         return "time"
     if dtype == nw.Object and _all_numbers(series):
         return "number"
@@ -162,13 +196,14 @@ def learn_column(name: Hashable, series: Any, levels: bool) -> Column:
     role = "level" if levels else role_of(series)
     column = Column(name, role, emptied(series))
     if role == "level":
-        return replace(column, levels=_levels(series))
+        seen = set(objects_of(series)[~missing_in(series)])  # no other can be learned
+        return replace(column, levels=tuple(v for v in _levels(series) if v in seen))
     if role == "time":
-        ticks, missing = _ticks(series)
+        ticks, missing = _ticks(series, column.template)
         known = ticks[~missing]
         if len(known) == 0:
             return column
-        steps = np.gcd.reduce(known - known.min())
+        steps = np.gcd.reduce((known - known.min()).view(np.uint64))
         # In the middle, so that a likelihood sees nothing special in the earliest time.
         middle = np.sort(known)[len(known) // 2]
         return replace(column, origin=int(middle), unit=int(steps) or 1)
@@ -239,6 +274,10 @@ def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or value != value
 
 
+def is_integer(series: Any) -> bool:
+    return bool(nw.from_native(series, series_only=True).dtype.is_integer())
+
+
 def missing_in(series: Any) -> Mask:
     narwhal = nw.from_native(series, series_only=True)
     missing = np.array(narwhal.is_null().to_numpy(), dtype=bool)
@@ -256,13 +295,17 @@ def floats_of(series: Any) -> Array:
     return np.asarray(narwhal.fill_null(np.nan).to_numpy(), dtype=np.float64)
 
 
-def _refuse_text(series: Any) -> None:
-    """Raise ValueError if a column that is to hold numbers holds them as text."""
+def _refuse_others(series: Any) -> None:
+    """Raise ValueError if a column that is to hold numbers holds text, or times."""
     if nw.from_native(series, series_only=True).dtype.is_numeric():
         return
-    texts = [value for value in objects_of(series) if isinstance(value, str)]
-    if texts:
-        raise ValueError(f"{len(texts)} cells are text, e.g. {texts[0]!r}; convert them to numbers")
+    objects = objects_of(series)
+    for kinds, name in ((str, "text"), (TIMES, "times")):
+        found = [v for v in objects if isinstance(v, kinds) and not _is_missing(v)]
+        if found:
+            raise ValueError(
+                f"{len(found)} cells are {name}, e.g. {found[0]!r}; convert them to numbers"
+            )
 
 
 def _own_dtype(dtype: Any) -> Any:
@@ -274,9 +317,60 @@ def _own_dtype(dtype: Any) -> Any:
     return pd.DatetimeTZDtype(unit, zone) if zone else np.dtype(f"{dtype.kind}8[{unit}]")
 
 
-def _ticks(series: Any) -> tuple[NDArray[np.int64], Mask]:
-    """Return times as int64 in the dtype's own resolution, and which are missing."""
+def _nanoseconds(series: Any) -> int:
+    """Return the nanoseconds of a time column's tick."""
+    if isinstance(series, pd.Series):
+        dtype = _own_dtype(series.dtype)
+        unit = getattr(dtype, "unit", None) or np.datetime_data(dtype)[0]
+    else:
+        unit = getattr(series.dtype, "time_unit", str(series.dtype))
+    return {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1, "Date": DAY, "Time": 1}[unit]
+
+
+def _tick_ends(series: Any) -> tuple[int, int]:
+    """Return the first and the last tick that a time column can hold."""
+    kind, tick = _kind_of_time(series)[0], _nanoseconds(series)
+    if kind == "Time":
+        return 0, DAY // tick - 1
+    last = np.iinfo(np.int64).max  # one tick before -last, pandas has its NaT
+    if kind == "Datetime" and not isinstance(series, pd.Series):
+        return max(-last, FIRST_DAY * DAY // tick), min(last, LAST_DAY * DAY // tick)
+    return -last, last
+
+
+def _kind_of_time(series: Any) -> tuple[str, bool]:
+    """Return what kind of time a column holds, and whether it has a zone."""
+    if isinstance(series.dtype, pd.DatetimeTZDtype):  # narwhals does not know all of its zones
+        return "Datetime", True
+    dtype = nw.from_native(series, series_only=True).dtype
+    name = "Datetime" if dtype == nw.Date else str(dtype).partition("(")[0]
+    return name, getattr(dtype, "time_zone", None) is not None
+
+
+def _ticks(series: Any, like: Any) -> tuple[NDArray[np.int64], Mask]:
+    """Return times as int64 in the resolution of `like`, and which are missing.
+
+    Raises
+    ------
+    ValueError
+        If the column is not of the kind of `like`, or holds times that int64 cannot hold so.
+    """
     missing = np.array(nw.from_native(series, series_only=True).is_null().to_numpy(), dtype=bool)
+    if missing.all():
+        return np.zeros(len(series), dtype=np.int64), missing
+    if _kind_of_time(series) != _kind_of_time(like):
+        raise ValueError(f"dtype {series.dtype}, which is not {like.dtype}; convert it")
+    ticks, ratio = _own_ticks(series, missing), _nanoseconds(series) / _nanoseconds(like)
+    if ratio <= 1:
+        return ticks // round(1 / ratio), missing
+    far = np.abs(ticks) > np.iinfo(np.int64).max // int(ratio)
+    if far.any():
+        raise ValueError(f"{far.sum()} times are too far from 1970 for {like.dtype}")
+    return ticks * int(ratio), missing
+
+
+def _own_ticks(series: Any, missing: Mask) -> NDArray[np.int64]:
+    """Return times as int64 in the dtype's own resolution, 0 where missing."""
     if isinstance(series, pd.Series):
         series = series.astype(_own_dtype(series.dtype))
         if isinstance(series.dtype, pd.DatetimeTZDtype):
@@ -284,7 +378,7 @@ def _ticks(series: Any) -> tuple[NDArray[np.int64], Mask]:
         ticks = series.to_numpy().astype(np.int64)
     else:
         ticks = series.to_physical().fill_null(0).to_numpy().astype(np.int64)
-    return np.where(missing, 0, ticks), missing
+    return np.where(missing, 0, ticks)
 
 
 # --------------------------------------------------------------------------------------
@@ -306,7 +400,8 @@ def _from_objects(template: Any, name: Hashable, values: Array) -> Any:
 def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) -> Any:
     missing = np.isnan(numbers)
     if integer:
-        numbers = np.clip(np.round(numbers), *_integer_ends(template.dtype))
+        numbers = np.round(numbers)
+    numbers = np.clip(numbers, *_ends(template.dtype))
     if isinstance(template, pd.Series):
         if integer and missing.any() and isinstance(template.dtype, np.dtype):
             return pd.Series(numbers).astype(pd.Int64Dtype())
@@ -315,14 +410,25 @@ def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) 
     return series.fill_nan(None).cast(template.dtype)
 
 
-def _integer_ends(dtype: Any) -> tuple[float, float]:
-    """Return the least and the greatest float that an integer dtype of pandas or polars holds."""
+def _ends(dtype: Any) -> tuple[float, float]:
+    """Return the least and the greatest float that a dtype of pandas or polars holds."""
+    precision, scale = (getattr(dtype, name, None) for name in ("precision", "scale"))
+    if precision is not None and scale is not None:  # a decimal
+        most = float(10 ** (precision - scale)) * (1 - 2.0**-50) - float(10**-scale)
+        return -most, most
+    name = str(dtype).lower().partition("[")[0]
+    if name in ("float16", "float32"):
+        return float(np.finfo(name).min), float(np.finfo(name).max)
     try:
-        about = np.iinfo(str(dtype).lower().partition("[")[0])
-    except TypeError:  # wider than numpy's, such as polars' Int128
+        about = np.iinfo(name)
+    except (TypeError, ValueError):  # wider than numpy's, such as polars' Int128, or floats
         return -np.inf, np.inf
-    low, high = float(about.min), float(about.max)
-    return low, high if high <= about.max else float(np.nextafter(high, 0))
+    return float(about.min), _float_below(int(about.max))
+
+
+def _float_below(whole: int) -> float:
+    """Return the greatest float that is not above a whole number of 0 or more."""
+    return float(whole) if float(whole) <= whole else float(np.nextafter(float(whole), 0))
 
 
 def _from_ticks(template: Any, name: Hashable, ticks: NDArray[np.int64], missing: Mask) -> Any:
@@ -347,7 +453,7 @@ def fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> A
     rows = np.flatnonzero(missing)
     new = column.write(numbers[rows])
     if type(series) is not type(column.template):
-        cells = objects_of(series)
+        cells = objects_of(series).copy()
         cells[rows] = objects_of(new)
         if isinstance(series, pd.Series):
             return pd.Series(cells, index=series.index).infer_objects()
@@ -357,7 +463,8 @@ def fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> A
         everything[rows] = numbers[rows]
         replacement = column.write(everything)
         kept = type(series)("kept", ~missing)
-        return as_trained(series, column).zip_with(kept, replacement)
+        cells, replacement = _of_one_dtype(as_trained(series, column), replacement, column.role)
+        return cells.zip_with(kept, replacement)
     if series.dtype == column.template.dtype:
         filled = series.copy()
         filled.iloc[rows] = new.array
@@ -365,6 +472,17 @@ def fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> A
     cells = series.to_numpy(dtype=object).copy()
     cells[rows] = new.to_numpy(dtype=object)
     return as_trained(pd.Series(cells, index=series.index), column)
+
+
+def _of_one_dtype(cells: Any, replacement: Any, role: str) -> tuple[Any, Any]:
+    """Bring polars' replacements to the dtype of cells that the training dtype cannot hold."""
+    if role == "number" or cells.dtype == replacement.dtype:
+        return cells, replacement
+    cast = replacement.cast(cells.dtype, strict=False)
+    if cast.null_count() == replacement.null_count():
+        return cells, cast
+    text = nw.to_native(nw.from_native(cells, series_only=True).cast(nw.String)).dtype
+    return cells.cast(text), replacement.cast(text)
 
 
 def as_trained(series: Any, column: Column) -> Any:
@@ -380,12 +498,13 @@ def as_trained(series: Any, column: Column) -> Any:
         return series.infer_objects()
     try:
         cast = series.astype(dtype)
-        exact = bool(((cast == series) | (cast.isna() & series.isna())).all())
+        back = cast.astype(series.dtype)  # a comparison would round integers beyond 2**53
+        exact = bool(((back == series) | (cast.isna() & series.isna())).all())
     except (ValueError, TypeError):
         exact = False
     return cast if exact else series.infer_objects()
 
 
 def emptied(data: Any) -> Any:
-    """Return a frame or series of no rows that does not keep the rows alive."""
-    return data.iloc[:0].copy() if isinstance(data, (pd.DataFrame, pd.Series)) else data.clear()
+    """Return a series of no rows that keeps nothing of the rows, nor of their index."""
+    return pd.Series([], dtype=data.dtype) if isinstance(data, pd.Series) else data.clear()

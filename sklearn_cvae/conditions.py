@@ -102,6 +102,7 @@ def read_conditions(table: TableCodec, conditions: Any, *, only_conditions: bool
         With one message that lists every problem.
     """
     asked, n_rows = _columns_asked(conditions)
+    taken: dict[int, Hashable] = {}
     numbers = np.full((n_rows, len(table.columns)), np.nan)
     choices: dict[int, Choices] = {}
     problems: list[str] = []
@@ -109,6 +110,8 @@ def read_conditions(table: TableCodec, conditions: Any, *, only_conditions: bool
         j = position_of(table.names, name)
         if j is None:
             problems.append(f"{name!r} is not a column; the columns are {table.names!r}")
+        elif taken.setdefault(j, name) is not name:
+            problems.append(f"{name!r} and {taken[j]!r} are the same column; name it once")
         elif only_conditions and j not in table.conditions:
             problems.append(f"{name!r} is not a condition; fit with condition_features=[{name!r}]")
         elif only_conditions and not isinstance(values, _Cells):
@@ -137,8 +140,12 @@ def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
     if conditions is None:
         return {}, 1
     if is_frame(conditions):
-        series = zip(column_names(conditions), column_list(conditions), strict=True)
-        return {name: _Cells(objects_of(s).tolist()) for name, s in series}, len(conditions)
+        names, series = column_names(conditions), column_list(conditions)
+        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"conditions has duplicate column names {twice}; name each once.")
+        cells = [_Cells(objects_of(s).tolist()) for s in series]
+        return dict(zip(names, cells, strict=True)), len(conditions)
     if not isinstance(conditions, dict):
         raise ValueError(
             "conditions must be a dict of what each column is to be, or a dataframe with one row "

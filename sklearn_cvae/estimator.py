@@ -52,12 +52,33 @@ from sklearn_cvae.validation import (
     draw_seed,
     features_kept,
     random_source,
+    refuse_changed,
     table_tags,
 )
 
 LINEAR_START_ROWS = 5_000
 ACTIVITY_ROWS, MIN_ROWS_TO_TELL_APART = 2_000, 20
 ACTIVE = 0.01
+# What a model is; the other parameters say how it is trained and asked.
+MODEL_PARAMETERS = (
+    "n_components",
+    "condition_features",
+    "condition_on_target",
+    "condition_dropout",
+    "missing_mechanism",
+    "categorical_features",
+    "min_category_count",
+    "likelihoods",
+    "conditioning",
+    "prior",
+    "objective",
+    "backbone",
+    "n_decoders",
+    "hidden_layer_sizes",
+    "activation",
+    "dropout",
+    "input_noise",
+)
 
 
 class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
@@ -90,8 +111,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         warning that names it, or raise. Conditions of `sample` and `inverse_transform` always
         raise.
     categorical_features : "from_dtype", or as `condition_features`, default="from_dtype"
-        Columns to be treated as categories whatever their dtype. Strings, objects,
-        categoricals, enums and booleans always are.
+        Columns to be treated as categories whatever their dtype. Strings, objects other than
+        numbers, categoricals, enums and booleans always are.
     min_category_count : int, default=0
         Protection of rare categories: levels that fewer training cells have are treated as
         missing. They are never drawn or imputed, and nothing of the fitted model holds them.
@@ -145,7 +166,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     alpha : float, default=0.0
         Weight decay.
     batch_size : "auto" or int, default="auto"
-        Rows per optimiser step; "auto" is 512, less for tables under 4,300 rows, and 1,024 from
+        Rows per optimiser step; "auto" is 512, less for tables under 2,200 rows, and 1,024 from
         10,000 rows on.
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
@@ -385,11 +406,12 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            For a table that cannot be modelled, with all its problems in one message.
+            For a table that cannot be modelled, with all its problems in one message; with
+            `warm_start`, for other columns or model parameters than before.
         FloatingPointError
             If the loss stops being a number.
         """
-        with features_kept(self):
+        with features_kept(self), torch.inference_mode(False), torch.enable_grad():
             X = checked_table(self, X, reset=not self._continues)
             target = self._target_series(y, len(X))
             weight = checked_weight(sample_weight, len(X))
@@ -398,9 +420,10 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             callbacks = self._init_callback_context(max_subtasks=self._max_epochs(len(X)))
             callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
             hooks = self._epoch_hooks(callbacks, table, X, y)
-            net = self._train(table, module, values, weight, rng, hooks)
+            cells = table.cells(values)
+            net = self._train(table, module, cells, weight, rng, hooks)
         self._remember(table, net)
-        self._report_collapse(values)
+        self._report_collapse(cells)
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: self._fitted(table, net)
         )
@@ -425,6 +448,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     ) -> tuple[TableCodec, Array, TableCVAE]:
         """Return the table's codec, its encoding, and the network to train."""
         if self._continues:
+            refuse_changed(self, self._learned_with)
             table = self._table
             return table, table.encode(table.read(X, target)), copy.deepcopy(self._module)
         table, values = TableCodec.fit(
@@ -493,14 +517,13 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self,
         table: TableCodec,
         module: TableCVAE,
-        values: Array,
+        cells: Cells,
         weight: Array,
         rng: np.random.RandomState,
         hooks: EpochHooks | None,
     ) -> CVAENet:
-        n, device = len(values), resolve_device(self.device)
+        n, device = len(weight), resolve_device(self.device)
         order, n_held_out = self._validation_rows(weight, rng)
-        cells = table.cells(values)
         target = table.ties.with_cells(held_out_cells(cells.visible, order[:n_held_out], rng))
         if self.missing_mechanism == "self_masking" and not n_held_out:
             target[:] = False  # a held-out cell would count as one that hid itself
@@ -623,6 +646,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _remember(self, table: TableCodec, net: CVAENet) -> None:
         for name, value in self._fitted(table, net).items():
             setattr(self, name, value)
+        self._learned_with = {name: getattr(self, name) for name in MODEL_PARAMETERS}
         self.device_ = net.device
         self.likelihoods_ = dict(zip(table.names, table.likelihoods, strict=False))
         self.ties_ = [(table.names[i], table.names[j]) for i, j in table.ties.pairs]
@@ -634,14 +658,14 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.hidden_layer_sizes_ = list(net.module_.hidden_layer_sizes)
         self.n_decoders_ = len(net.module_.decoder.members)
 
-    def _report_collapse(self, values: Array) -> None:
+    def _report_collapse(self, cells: Cells) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""
-        some = self._table.cells(values[:ACTIVITY_ROWS].copy())
+        some = Cells(*(part[:ACTIVITY_ROWS] for part in cells))
         with self._threads():
             activity = inference.latent_activity(self._module, some)
         self.kl_per_latent_ = activity.kl
         self.n_active_units_ = int((activity.spread > ACTIVE).sum())
-        if self.n_active_units_ == 0 and len(values) >= MIN_ROWS_TO_TELL_APART:
+        if self.n_active_units_ == 0 and len(cells.values) >= MIN_ROWS_TO_TELL_APART:
             warnings.warn(
                 f"The posterior collapsed: none of {self.n_components} latents is active, together "
                 f"they tell {activity.kl.sum():.3f} nats of a row (kl_per_latent_). If the columns "

@@ -13,7 +13,16 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_cvae.codecs import Array
 from sklearn_cvae.estimator import ConditionalVAE
-from sklearn_cvae.table import add_columns, is_frame, keep_columns, missing_cells, replace_values
+from sklearn_cvae.table import (
+    add_columns,
+    as_array,
+    in_dtypes_of,
+    is_frame,
+    keep_columns,
+    missing_cells,
+    refuse_empty_ranges,
+    replace_values,
+)
 from sklearn_cvae.validation import (
     POINT_STRATEGIES,
     checked_bounds,
@@ -40,8 +49,9 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
         Whether to append a boolean column for each column with missing cells at fit.
     keep_empty_features : bool, default=False
         Whether to keep columns that had no cell at fit, which stay missing.
-    min_value, max_value : float or array-like of shape (n_features,), default=-inf, inf
-        Bounds of what is filled into numeric columns.
+    min_value, max_value : float, None or array-like of shape (n_features,), default=-inf, inf
+        Bounds of what is filled into numeric columns, in whole numbers in those of integers; None
+        is no bound.
     random_state : int, RandomState instance or None, default=None
         Seed of the model, if it has none of its own, and of draws.
 
@@ -120,8 +130,7 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
         with features_kept(self):
             X = replace_values(checked_table(self, X, reset=True), self.missing_values)
             bounds = [checked_bounds(v, X.shape[1]) for v in (self.min_value, self.max_value)]
-            if (bounds[0] > bounds[1]).any():
-                raise ValueError("min_value must not be above max_value in any column.")
+            refuse_empty_ranges(X, *bounds)
             missing = missing_cells(X)
             model = ConditionalVAE() if self.estimator is None else clone(self.estimator)
             if model.random_state is None:
@@ -146,19 +155,19 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
             boolean column per column of `indicator_features_`, if `add_indicator`.
         """
         check_is_fitted(self)
-        X = replace_values(checked_table(self, X, reset=False), self.missing_values)
-        model = self.estimator_
+        asked = checked_table(self, X, reset=False)
+        X, model = replace_values(asked, self.missing_values), self.estimator_
         if is_frame(X) and not is_frame(model._table.schema.frame):
-            X = X.to_numpy()
+            X = as_array(X)
         X, numbers = model._read(X)
         missing = missing_cells(X)
         strategy = "draw" if self.sample_posterior else self.strategy
         (filled,) = model._imputed_numbers(
             numbers, np.any(missing, axis=1), 1, strategy, self.random_state
         )
-        filled = model._table.clip(filled, *self._bounds)
+        filled = model._table.clip(filled[:, : X.shape[1]], *self._bounds)  # without a target
         result = model._table.schema.fill(X, filled, missing & ~np.isnan(filled))
-        result = keep_columns(result, self._kept)
+        result = keep_columns(in_dtypes_of(result, asked), self._kept)
         if self.add_indicator and len(self.indicator_features_):
             flags = missing[:, self.indicator_features_]
             result = add_columns(result, flags, self._indicator_names())

@@ -363,8 +363,10 @@ def _first_latents(
     width = model.n_components + 2 + len(chosen)
     u = _padded(noise.latent(chunk.rows, width)).to(chunk.c.device)
     prior = model.prior(chunk.c).widened(temperature**0.5)
-    z = _start(model, chunk, prior, u[:, : model.n_components + 1], u[:, -1:], tilt)
     free = chunk.hidden & (len(chosen) == 0)
+    z = torch.zeros_like(u[:, : model.n_components])
+    if free.any():
+        z = _start(model, chunk, prior, u[:, : model.n_components + 1], u[:, -1:], tilt)
     if free.all():
         return z, chunk, np.full(CHUNK, float(N_PROPOSALS))
     even = shared_uniforms(N_PROPOSALS, width - 2).to(u.device)
@@ -444,7 +446,7 @@ def _proposals(
     prior: Any,
     uniforms: Tensor,
 ) -> _Proposals:
-    """Draw latents, half of them from the prior, and weigh them against p(z, visible | c).
+    """Draw latents, every second from the prior, and weigh them against p(z, visible | c).
 
     Parameters
     ----------
@@ -455,7 +457,9 @@ def _proposals(
     prior : DiagonalNormal or NormalMixture
     uniforms : Tensor of shape (n_draws, CHUNK, n_components + 1 + n_chosen)
     """
-    width = model.n_components
+    width, n = model.n_components, len(uniforms)
+    share = -(-n // 2) / n  # of the draws from the posterior
+    log_odds = np.log(1 / share - 1) if share < 1 else -np.inf
     parts = []
     for i, u in enumerate(uniforms):
         shown, log_share = _choose(model, chunk, chosen, u[:, width + 1 :])
@@ -463,7 +467,8 @@ def _proposals(
         draw = from_prior if i % 2 else own.draw(_normal(u[:, :width]))
         cells = model.likelihood(draw, chunk.c).log_prob(shown.values)
         log_prior = prior.log_prob(draw)
-        log_proposal = torch.logaddexp(own.log_prob(draw), log_prior) - np.log(2)
+        mixed = torch.logaddexp(own.log_prob(draw), log_prior + log_odds)
+        log_proposal = mixed + np.log(share)
         log_likelihood = torch.where(shown.visible, cells, 0.0).sum(dim=1) + log_share
         weight = log_weights(log_likelihood, log_prior, log_proposal)
         parts.append(_Proposals(draw, shown.values, weight))

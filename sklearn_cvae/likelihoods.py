@@ -213,7 +213,6 @@ class Ordinal(Kind):
     """
 
     numeric = False
-    ends: Tensor
     own: Tensor
 
     @classmethod
@@ -231,11 +230,8 @@ class Ordinal(Kind):
         self.n_inputs = self.n_features = self.n_atoms - 1
         self.n_params = 2 * self.n_columns
         self._buffer("own", [np.ones(c.n_atoms - 1) for c in codecs], 0.0, self.n_atoms - 1)
-        even = [np.arange(1, c.n_atoms) / c.n_atoms for c in codecs]
-        cuts = [np.log(p / (1 - p)) for p in even]
-        self.first = nn.Parameter(torch.tensor([c[0] for c in cuts], dtype=torch.float32))
-        self._buffer("ends", [np.log(np.expm1(np.diff(c))) for c in cuts], 0.0, self.n_atoms - 2)
-        self.gaps = nn.Parameter(self.ends.clone())
+        self.first = nn.Parameter(torch.zeros(self.n_columns))
+        self.gaps = nn.Parameter(torch.zeros(self.n_columns, self.n_atoms - 2))
 
     @torch.no_grad()
     def start(self, values: Tensor, observed: Tensor) -> None:

@@ -8,6 +8,7 @@ neither text, numbers nor booleans) is refused when saving; joblib stores those.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -35,13 +36,14 @@ from sklearn_cvae.objectives import OBJECTIVES
 from sklearn_cvae.priors import PRIORS
 from sklearn_cvae.table import Schema, TableCodec, is_frame
 from sklearn_cvae.ties import TieCodec, Ties
+from sklearn_cvae.validation import refuse_changed
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 # The number goes up whenever a file of before could no longer be read.
 FORMAT = "sklearn_cvae-"
-MAGIC = f"{FORMAT}5"
+MAGIC = f"{FORMAT}6"
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = (
     "loss_curve_",
@@ -74,7 +76,8 @@ def save(estimator: ConditionalVAE | CVAEImputer, path: str | os.PathLike[str]) 
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If a parameter or a level cannot be said in JSON; nothing is written then.
+        If a parameter or a level cannot be said in JSON, or if parameters of the model were
+        changed after `fit`; nothing is written then.
     """
     check_is_fitted(estimator)
     about, arrays = _describe(estimator)
@@ -196,6 +199,7 @@ def _rebuild(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE | CVAEImpu
 
 
 def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
+    refuse_changed(model, model._learned_with)
     table = model._table
     arrays = {
         f"network.{name}": np.ascontiguousarray(tensor.cpu().numpy())
@@ -208,6 +212,7 @@ def _describe_model(model: ConditionalVAE) -> tuple[dict[str, Any], Arrays]:
     about = {
         "params": _describe_params(model),
         "library": library,
+        "columns_name": getattr(getattr(table.schema.frame, "columns", None), "name", None),
         "columns": [_describe_column(c, library) for c in table.schema.columns],
         "target": table.target and _describe_column(table.target, "pandas"),
         "codecs": [_codec_name(codec) for codec in table.codecs],
@@ -333,14 +338,17 @@ def _rebuild_frame(about: dict[str, Any], arrays: Arrays) -> Any:
         return np.dtype(about["library"])
     series = {j: _empty_series(c) for j, c in enumerate(about["columns"])}
     frame = pd.DataFrame(series)
-    frame.columns = pd.Index([c["name"] for c in about["columns"]])
+    frame.columns = pd.Index([c["name"] for c in about["columns"]], name=about["columns_name"])
     return frame
 
 
 def _describe_column(column: Column, library: str) -> dict[str, Any]:
     about = {field: getattr(column, field) for field in COLUMN_FIELDS}
-    cells = [column.name, *column.levels]
-    odd = [v for v in cells if not isinstance(v, (str, bool, int, float, np.generic))]
+    dtype = column.template.dtype
+    categories = dtype.categories if isinstance(dtype, pd.CategoricalDtype) else ()
+    cells = [column.name, *column.levels, *categories]
+    kinds = (str, bool, int, float, np.generic)
+    odd = [v for v in cells if not isinstance(v, kinds) or isinstance(v, np.longdouble)]
     if odd:
         raise ValueError(
             f"Column {column.name!r} cannot be saved: {odd[0]!r} is a {type(odd[0]).__name__}, "
@@ -348,10 +356,37 @@ def _describe_column(column: Column, library: str) -> dict[str, Any]:
         )
     if library == "polars":
         return about
-    dtype = column.template.dtype
+    return {**about, "dtype": _describe_dtype(dtype)}
+
+
+def _describe_dtype(dtype: Any) -> dict[str, Any]:
+    """Say a dtype of pandas; those of strings and of arrow have names that leave some of it out."""
     if isinstance(dtype, pd.CategoricalDtype):
-        return {**about, "dtype": "category", "ordered": bool(dtype.ordered)}
-    return {**about, "dtype": str(dtype)}
+        values = {"categories": list(dtype.categories), "ordered": bool(dtype.ordered)}
+        return {"kind": "categorical", **values, "of": _describe_dtype(dtype.categories.dtype)}
+    if isinstance(dtype, pd.ArrowDtype):
+        import pyarrow
+
+        schema = pyarrow.schema([("cells", dtype.pyarrow_dtype)]).serialize().to_pybytes()
+        return {"kind": "arrow", "schema": base64.b64encode(schema).decode()}
+    if isinstance(dtype, pd.StringDtype):
+        return {"kind": "string", "storage": dtype.storage, "has_na": dtype.na_value is pd.NA}
+    return {"kind": "named", "name": str(dtype)}
+
+
+def _rebuild_dtype(about: dict[str, Any]) -> Any:
+    if about["kind"] == "categorical":
+        categories = pd.Index(about["categories"], dtype=_rebuild_dtype(about["of"]))
+        return pd.CategoricalDtype(categories, ordered=about["ordered"])
+    if about["kind"] == "arrow":
+        import pyarrow
+
+        schema = pyarrow.py_buffer(base64.b64decode(about["schema"]))
+        return pd.ArrowDtype(pyarrow.ipc.read_schema(schema).field(0).type)
+    if about["kind"] == "string":
+        na_value = pd.NA if about["has_na"] else np.nan
+        return pd.StringDtype(about["storage"], na_value=na_value)
+    return about["name"]
 
 
 def _rebuild_column(about: dict[str, Any], library: str, frame: Any, j: int) -> Column:
@@ -361,7 +396,4 @@ def _rebuild_column(about: dict[str, Any], library: str, frame: Any, j: int) -> 
 
 
 def _empty_series(about: dict[str, Any]) -> pd.Series:
-    dtype = about["dtype"]
-    if dtype == "category":
-        dtype = pd.CategoricalDtype(about["levels"], ordered=about["ordered"])
-    return pd.Series([], dtype=dtype)
+    return pd.Series([], dtype=_rebuild_dtype(about["dtype"]))

@@ -23,9 +23,9 @@ from sklearn_cvae.columns import (
     Column,
     Mask,
     as_trained,
-    emptied,
     fill_series,
     floats_of,
+    is_integer,
     learn_column,
     missing_in,
     objects_of,
@@ -36,6 +36,21 @@ from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood, suited_lik
 from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 
 MIN_LEVELS = 100
+NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
+# How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
+UNSUPPORTED = (
+    "list",
+    "large_list",
+    "fixed_size_list",
+    "array",
+    "struct",
+    "map",
+    "dictionary",
+    "interval",
+    "period",
+    "sparse",
+    "binary",
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,8 @@ class Schema:
             without_rare_levels(learn_column(name, s, j in levels), s, min_count)
             for j, (name, s) in enumerate(named_series)
         ]
-        return cls(tuple(columns), emptied(X) if is_frame(X) else X.dtype)
+        templates = [column.template for column in columns]  # without the levels forgotten
+        return cls(tuple(columns), _build(X, templates, None) if is_frame(X) else X.dtype)
 
     @property
     def names(self) -> list[Hashable]:
@@ -255,12 +271,10 @@ class TableCodec:
         ValueError
             With one message that lists every column of another kind than in training.
         """
-        series = column_list(X)
-        if self.target:
-            series.append(pd.Series(np.full(len(X), np.nan)) if target is None else target)
-        numbers = np.full((len(X), len(series)), np.nan)
+        series = column_list(X) + ([] if target is None else [target])
+        numbers = np.full((len(X), len(self.columns)), np.nan)
         unseen, problems = [], []
-        for j, (column, cells) in enumerate(zip(self.columns, series, strict=True)):
+        for j, (column, cells) in enumerate(zip(self.columns, series, strict=False)):
             try:
                 numbers[:, j] = column.read(cells)
             except (ValueError, TypeError, AttributeError) as error:
@@ -316,8 +330,9 @@ class TableCodec:
         """Return numbers with those of number columns brought between bounds (NaN is none)."""
         clipped = numbers.copy()
         for j, column in enumerate(self.schema.columns):
+            ends = (np.ceil(low[j]), np.floor(high[j])) if column.integer else (low[j], high[j])
             if column.role == "number":
-                clipped[:, j] = np.fmin(np.fmax(numbers[:, j], low[j]), high[j])
+                clipped[:, j] = np.fmin(np.fmax(numbers[:, j], ends[0]), ends[1])
         return np.where(np.isnan(numbers), np.nan, clipped)
 
     def write(self, numbers: Array, index: Any = None) -> Any:
@@ -372,7 +387,7 @@ def _wanted_likelihoods(names: list[Hashable], likelihoods: Any) -> dict[Hashabl
     problems += [
         f"{name!r}: there is no likelihood {wanted!r}, but {sorted(LIKELIHOODS)}"
         for name, wanted in likelihoods.items()
-        if wanted not in LIKELIHOODS
+        if not isinstance(wanted, str) or wanted not in LIKELIHOODS
     ]
     if problems:
         raise ValueError("These likelihoods cannot be used:\n- " + "\n- ".join(problems))
@@ -400,6 +415,14 @@ def as_table(X: Any) -> Any:
     return check_array(
         X, dtype=None, ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0
     )
+
+
+def as_array(X: Any) -> Array:
+    """Return a frame as an array: of float64 if all columns are numbers, else of objects."""
+    series = column_list(X)
+    if all(role_of(s) == "number" for s in series):
+        return np.column_stack([floats_of(s) for s in series])
+    return np.column_stack([objects_of(s) for s in series])
 
 
 def column_names(X: Any) -> list[Hashable]:
@@ -487,7 +510,9 @@ def select_columns(X: Any, selection: Any, parameter: str) -> list[int]:
         return []
     if isinstance(selection, slice):
         return list(range(len(names)))[selection]
-    if isinstance(selection, (str, int, np.integer)) and not isinstance(selection, bool):
+    if isinstance(selection, bool):
+        raise ValueError(f"{parameter} takes names, positions or a mask, not {selection!r}.")
+    if isinstance(selection, (str, int, np.integer)):
         selection = [selection]
     chosen = list(selection)
     if chosen and all(isinstance(c, (bool, np.bool_)) for c in chosen):
@@ -524,8 +549,8 @@ def replace_values(X: Any, missing_values: Any) -> Any:
     if missing_values is None or missing_values is pd.NA or missing_values != missing_values:
         return X
     if isinstance(X, pd.DataFrame):
-        hit = X == missing_values
-        return X.mask(hit) if hit.to_numpy().any() else X
+        series = [_without(X.iloc[:, j], missing_values) for j in range(X.shape[1])]
+        return _build(X, series, X.index)
     if is_frame(X):
         text = isinstance(missing_values, str)
         frame = nw.from_native(X, eager_only=True)
@@ -540,6 +565,56 @@ def replace_values(X: Any, missing_values: Any) -> Any:
     if X.dtype.kind == "f":
         return np.where(hit, X.dtype.type(np.nan), X)
     return np.where(hit, None if X.dtype == object else np.nan, X)
+
+
+def _without(series: pd.Series, value: Any) -> pd.Series:
+    """Return a pandas series with the cells that equal a value made missing, integers exact."""
+    if pd.api.types.is_bool_dtype(series) != isinstance(value, bool):
+        return series
+    hit = (series == value).fillna(False).to_numpy(dtype=bool)
+    if not hit.any():
+        return series
+    dtype: Any = series.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in NULLABLE:
+        nullable: Any = NULLABLE[dtype.kind] + (
+            "" if dtype.kind == "b" else f"{8 * dtype.itemsize}"
+        )
+        series = series.astype(nullable)
+    return series.mask(hit)
+
+
+def in_dtypes_of(X: Any, like: Any) -> Any:
+    """Return X with pandas' nullable integers and booleans as `like` has them, where all are known.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray
+    like : DataFrame or ndarray
+        Of the same columns.
+    """
+    if not (isinstance(X, pd.DataFrame) and isinstance(like, pd.DataFrame)):
+        return X
+    series = [X.iloc[:, j] for j in range(X.shape[1])]
+    dtypes: list[Any] = list(like.dtypes)
+    for j, dtype in enumerate(dtypes):
+        plain = isinstance(dtype, np.dtype) and dtype.kind in NULLABLE
+        if plain and series[j].dtype != dtype and series[j].notna().all():
+            series[j] = series[j].astype(dtype)
+    return _build(X, series, X.index)
+
+
+def refuse_empty_ranges(X: Any, low: Array, high: Array) -> None:
+    """Raise one error that names the columns for which no value lies between two bounds."""
+    problems = []
+    for j, (name, series) in enumerate(zip(column_names(X), column_list(X), strict=True)):
+        if low[j] > high[j]:
+            problems.append(f"column {name!r}: {low[j]:g} is above {high[j]:g}")
+        elif is_integer(series) and np.ceil(low[j]) > np.floor(high[j]):
+            problems.append(f"column {name!r}: no whole number from {low[j]:g} to {high[j]:g}")
+    if problems:
+        raise ValueError(
+            "min_value must not be above max_value in any column:\n- " + "\n- ".join(problems)
+        )
 
 
 # --------------------------------------------------------------------------------------
@@ -577,7 +652,7 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
     dtype = str(series.dtype)
     if dtype.startswith(("complex", "Complex")):
         return ValueError, "Complex data not supported; split it into real and imaginary parts"
-    if dtype.startswith(("List", "Array", "Struct", "interval", "period", "Sparse", "Binary")):
+    if dtype.lower().startswith(UNSUPPORTED):
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers or strings"
     if isinstance(series.dtype, pd.ArrowDtype) and dtype.startswith(("time32", "time64")):
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers of seconds"
@@ -597,7 +672,7 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
         for value in objects_of(series):
             if isinstance(value, complex):
                 return ValueError, f"Complex data not supported, e.g. {value!r}"
-            if isinstance(value, (dict, list, set, tuple, np.ndarray)):
+            if isinstance(value, tuple) or not isinstance(value, Hashable):
                 return TypeError, (
                     "a cell's argument must be a string or a real number, "
                     f"not {type(value).__name__!r}, e.g. {value!r}; flatten nested values first"

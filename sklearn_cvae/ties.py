@@ -209,7 +209,7 @@ def tie(first: Array, second: Array, usual: Array) -> Array:
 def _usual(first: Array, second: Array) -> float:
     """Return the value that most equal cells have, if it repeats much, else NaN."""
     values, counts = np.unique(first[first == second], return_counts=True)
-    often = counts.max() > MAX_REPEATS * len(first)
+    often = counts.max() > max(1.0, MAX_REPEATS * len(first))
     return float(values[counts.argmax()]) if often else np.nan
 
 

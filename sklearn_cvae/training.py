@@ -33,7 +33,7 @@ MUON_RATIO = 20 / 3
 RISING_SHARE = 0.1
 VALIDATION_SEED = 0
 HELD_OUT_SHARES = 0.025, 0.05
-ENOUGH_HELD_OUT_CELLS, MAX_HELD_OUT_CELLS = 150, 500
+ENOUGH_HELD_OUT_CELLS, MAX_HELD_OUT_CELLS, MAX_HELD_OUT_ROWS = 150, 500, 500
 MIN_ROWS_TO_HOLD_OUT_OF = 100
 MAX_LATENTS, MAX_DRAWS_PER_ROW, LATENT_ROWS = 50_000, 3, 512
 
@@ -148,7 +148,7 @@ def held_out_cells(observed: Array, rows: Array, rng: np.random.RandomState) -> 
     """
     held_out = np.zeros(observed.shape, dtype=bool)
     if len(rows):
-        some = rows[:MAX_HELD_OUT_CELLS]
+        some = rows[:MAX_HELD_OUT_ROWS]
         held_out[some] = rng.random_sample((len(some), observed.shape[1])) < 0.3
     elif len(observed) >= MIN_ROWS_TO_HOLD_OUT_OF:
         total = max(observed.sum(), 1)
@@ -557,11 +557,15 @@ _threads_before = 1
 
 @contextlib.contextmanager
 def torch_threads(n: int) -> Iterator[None]:
-    """Run with n torch threads; whoever leaves last restores the count that the first found."""
+    """Run with n torch threads; leaving restores the count that the first to enter found.
+
+    Each Python thread has a count of its own, which torch takes from the last one that was set.
+    """
     global _thread_users, _threads_before
     with _thread_lock:
+        found = torch.get_num_threads()
         if _thread_users == 0:
-            _threads_before = torch.get_num_threads()
+            _threads_before = found
         _thread_users += 1
         torch.set_num_threads(n)
     try:
@@ -569,4 +573,4 @@ def torch_threads(n: int) -> Iterator[None]:
     finally:
         with _thread_lock:
             _thread_users -= 1
-            torch.set_num_threads(_threads_before if _thread_users == 0 else n)
+            torch.set_num_threads(_threads_before)

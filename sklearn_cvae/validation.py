@@ -55,6 +55,21 @@ def features_kept(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
+def refuse_changed(estimator: BaseEstimator, learned_with: dict[str, Any]) -> None:
+    """Raise ValueError if parameters are not those that the fitted model was learned with."""
+    changed = [
+        f"{name}={getattr(estimator, name)!r}, learned with {value!r}"
+        for name, value in learned_with.items()
+        if getattr(estimator, name) is not value
+        and not np.array_equal(getattr(estimator, name), value)
+    ]
+    if changed:
+        raise ValueError(
+            f"The fitted model has other parameters than were set since: {'; '.join(changed)}. "
+            "Set them back, or fit anew (warm_start=False)."
+        )
+
+
 def checked_weight(sample_weight: Any, n: int) -> Array:
     weight = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float32)
     if (weight < 0).any() or not (weight > 0).any():

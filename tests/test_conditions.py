@@ -294,3 +294,31 @@ def test_parameters_of_draws_are_checked_before_any_is_made(model, params, name)
         model.sample_batches(1, **params)
     with pytest.raises(ValueError, match="batch_size"):
         model.sample_batches(1, batch_size=0)
+
+
+@pytest.fixture(scope="module")
+def of_ids():
+    X = pd.DataFrame(
+        {"id": np.arange(80) + 2**53 - 40, "day": pd.date_range("2020-01-01", periods=80)}
+    )
+    return small().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"id": 2**53 + 1}, "no value like \\[9007199254740993\\].*up to 2\\*\\*53"),
+        ({"day": (2020, None)}, "2020 is a number, not a time"),
+        ({"id": 2**53, 0: 2**53 - 1}, "0 and 'id' are the same column"),
+        (pd.DataFrame([[1, 2]], columns=["id", "id"]), "duplicate column names \\['id'\\]"),
+    ],
+)
+def test_conditions_that_would_come_back_as_others_are_refused(of_ids, conditions, message):
+    with pytest.raises(ValueError, match=message):
+        of_ids.sample(1, conditions)
+
+
+def test_conditions_come_back_to_the_last_digit(of_ids):
+    drawn = of_ids.sample(2, {"id": 2**53 - 1, "day": "2020-02-03"}, random_state=0)
+    assert drawn["id"].tolist() == [2**53 - 1] * 2
+    assert (drawn["day"] == pd.Timestamp("2020-02-03")).all()

@@ -17,8 +17,9 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 
-from sklearn_cvae import ConditionalVAE, CVAEImputer, load, marginals, save, training
+from sklearn_cvae import ConditionalVAE, CVAEImputer, inference, load, marginals, save, training
 from sklearn_cvae.backbones import MLP
+from sklearn_cvae.codecs import LevelCodec
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,23 @@ def test_results_do_not_depend_on_other_rows_or_their_order(fitted, penguins):
     for strategy in ("mean", "draw"):
         whole = fitted.impute(penguins, strategy=strategy, random_state=3)
         assert fitted.impute(shuffled, strategy=strategy, random_state=3).equals(whole.iloc[order])
+
+
+@pytest.mark.parametrize(("n_components", "width"), [(5, 10), (6, 7), (10, 128), (11, 9)])
+@pytest.mark.parametrize("n_columns", [2, 4])
+def test_odd_widths_leave_rows_alone_too(n_components, width, n_columns):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, n_columns + 1))
+    X[:, 1:] = np.where(rng.random((120, n_columns)) < 0.3, np.nan, X[:, 1:])
+    model = ConditionalVAE(n_components, hidden_layer_sizes=[width] * 2, condition_features=[0])
+    model.set_params(max_iter=2, random_state=0).fit(X)
+    order = rng.permutation(len(X))
+    assert (model.score_samples(X)[order] == model.score_samples(X[order])).all()
+    assert (model.transform(X)[order] == model.transform(X[order])).all()
+    assert (model.impute(X)[order] == model.impute(X[order])).all()
+    drawn = model.sample(600, random_state=0)
+    batches = model.sample_batches(600, random_state=0, batch_size=7)
+    assert (drawn == np.vstack(list(batches))).all()
 
 
 def test_draws_of_equal_rows_differ(fitted, penguins):
@@ -577,3 +595,73 @@ def test_pickle_and_joblib(fitted, penguins, tmp_path):
         np.testing.assert_array_equal(copy.transform(penguins), fitted.transform(penguins))
         assert copy.sample(3, random_state=0).equals(fitted.sample(3, random_state=0))
     assert len(pickle.dumps(fitted)) < 3e6
+
+
+def test_warm_start_with_other_parameters_is_refused_by_name(penguins):
+    model = small(warm_start=True, max_iter=1).fit(penguins)
+    with pytest.raises(ValueError, match="n_components=5, learned with"):
+        model.set_params(n_components=5).fit(penguins)
+    model.set_params(n_components=3, learning_rate_init=1e-3).fit(penguins)
+
+
+def test_latents_are_judged_by_the_cells_that_are_there():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=300)
+    X = np.column_stack([a, a + 0.3 * rng.normal(size=300), rng.normal(size=300)])
+    X[rng.random(X.shape) < 0.5] = np.nan
+    model = small().fit(X)
+    table = model._table
+    cells = table.cells(table.encode(table.read(X)))
+    np.testing.assert_array_equal(
+        model.kl_per_latent_, inference.latent_activity(model._module, cells).kl
+    )
+
+
+def test_fit_learns_where_gradients_are_off(penguins):
+    expected = small(max_iter=2).fit(penguins).transform(penguins)
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            np.testing.assert_array_equal(
+                small(max_iter=2).fit(penguins).transform(penguins), expected
+            )
+
+
+@pytest.mark.parametrize("n_draws", [1, 3, 5])
+def test_few_draws_are_weighed_by_how_they_were_proposed(n_draws):
+    X = np.random.default_rng(0).normal(size=(200, 1))
+    model = small().fit(X)
+    many = model.set_params(n_draws=512).score(X)
+    # Importance weights may only lose by having few draws; a wrong share would gain log 2 of one.
+    assert model.set_params(n_draws=n_draws).score(X) < many + 0.02
+
+
+def test_thread_counts_of_threads_that_overlap_are_restored():
+    inside, leave, counts = threading.Barrier(2), threading.Event(), []
+
+    def run(waits):
+        with training.torch_threads(1):
+            inside.wait()
+            if waits:
+                leave.wait()
+                counts.append(torch.get_num_threads())
+        counts.append(torch.get_num_threads())
+        if not waits:
+            leave.set()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        threads = [threading.Thread(target=run, args=(waits,)) for waits in (False, True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert counts == [3, 1, 3]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_levels_that_nothing_is_known_of_have_no_deviation():
+    assert np.isnan(LevelCodec(0).std(np.ones((3, 1)))).all()
+    assert (LevelCodec(2).std(np.full((3, 2), 0.5)) == 0.5).all()

@@ -194,3 +194,74 @@ def test_a_model_that_knows_the_target_imputes_tables_without_it(penguins):
     assert completed.columns.tolist() == X.columns.tolist()
     assert std.shape == X.shape
     assert not completed.isna().any(axis=None)
+
+
+def test_a_marker_among_integers_leaves_the_others_as_they_are():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=90), "k": rng.integers(0, 9, 90) + 2**60 + 1})
+    X["yes"] = X["x"] > 0
+    X.loc[::3, "k"] = -999
+    filled = CVAEImputer(small(), missing_values=-999).fit_transform(X)
+    assert filled.dtypes.equals(X.dtypes)
+    seen = X["k"] != -999
+    assert (filled["k"][seen] == X["k"][seen]).all()
+    assert (filled["k"][~seen] > 2**59).all()
+
+
+def test_a_marker_of_zero_is_no_falsehood():
+    X = pd.DataFrame({"x": [0.0, 1.0, 2.0] * 20, "b": [False, True] * 30})
+    filled = CVAEImputer(small(), missing_values=0).fit_transform(X)
+    assert (filled["x"] != 0).all()
+    assert filled["b"].equals(X["b"])
+
+
+def test_a_marker_beside_holes_of_nullable_integers():
+    X = pd.DataFrame({"k": pd.array([1, -999, pd.NA, 3] * 20, dtype="Int64")})
+    X["x"] = np.arange(80.0) + (X["k"] == 3).fillna(False) * 500
+    filled = CVAEImputer(small(), missing_values=-999).fit_transform(X)["k"]
+    assert filled.notna().all()
+    assert filled.between(1, 3).all()
+
+
+def test_a_marker_is_never_drawn():
+    X = pd.DataFrame({"c": pd.Categorical(["a", "b", "?"] * 30), "x": np.arange(90.0)})
+    imputer = CVAEImputer(small(max_iter=1), missing_values="?").fit(X)
+    assert set(imputer.estimator_.sample(1_000, random_state=0)["c"]) == {"a", "b"}
+    assert set(imputer.transform(X)["c"]) == {"a", "b"}
+
+
+def test_bounds_of_integers_are_whole():
+    X = pd.DataFrame({"k": pd.array([*range(30), pd.NA] * 3, dtype="Int64")})
+    imputer = CVAEImputer(small(), min_value=12.5, max_value=13.5)
+    assert set(imputer.fit_transform(X)["k"][X["k"].isna()]) == {13}
+    with pytest.raises(ValueError, match=r"column 'k': no whole number from 3\.5 to 3\.9"):
+        imputer.set_params(min_value=3.5, max_value=3.9).fit(X)
+
+
+def test_an_imputer_given_the_target():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(90, 2)), columns=["a", "b"])
+    y = (X["a"] > 0).astype(int)
+    X.iloc[::4, 0] = np.nan
+    filled = CVAEImputer(small(condition_on_target=True)).fit(X, y).transform(X)
+    assert filled.shape == X.shape
+    assert filled.notna().all(axis=None)
+
+
+def test_nullable_numbers_in_an_imputer_of_arrays():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    X[::5, 0] = np.nan
+    filled = CVAEImputer(small()).fit(X).transform(pd.DataFrame(X).astype("Float64"))
+    assert filled.dtype == float
+    assert (filled[1] == X[1]).all()
+
+
+def test_displays_of_dates_and_of_names_with_dollars(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=80), "$a^$": rng.normal(size=80)})
+    check = small().fit(X).overimpute(X, share=0.3)
+    for column in X:
+        display = OverimputationDisplay(check, column).plot()
+        display.figure_.savefig(tmp_path / "check.png")
+    first = display.lines["truth"].infer_objects()
+    assert first.between(X["$a^$"].min(), X["$a^$"].max()).all()

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sklearn_cvae import ConditionalVAE, load, save
 from sklearn_cvae.codecs import GridCodec, LevelCodec
-from sklearn_cvae.columns import _integer_ends
+from sklearn_cvae.columns import _ends
 from sklearn_cvae.likelihoods import LIKELIHOODS, Gaussian, LogNormal, Poisson, _log_mass
 
 RNG = np.random.default_rng(0)
@@ -436,7 +436,7 @@ def test_draws_beyond_the_seen_range_fit_the_dtype(library):
     assert list(drawn.dtypes) == list(frame.dtypes)
     assert drawn["age"].min() == 0
     assert drawn["age"].max() == 255
-    assert int(_integer_ends(np.dtype("int64"))[1]) < 2**63
+    assert int(_ends(np.dtype("int64"))[1]) < 2**63
     assert drawn["day"].max() > frame["day"].max()
 
 

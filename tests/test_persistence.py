@@ -8,6 +8,7 @@ import stat
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from conftest import small
 from sklearn.exceptions import NotFittedError
@@ -102,8 +103,8 @@ def test_a_pickle_is_not_opened(fitted, tmp_path):
 def test_a_file_of_another_format_says_so(fitted, tmp_path):
     path = tmp_path / "old.cvae"
     save(fitted, path)
-    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-5", b"sklearn_cvae-2", 1))
-    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-5'.*fit"):
+    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-6", b"sklearn_cvae-2", 1))
+    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-6'.*fit"):
         load(path)
 
 
@@ -131,3 +132,34 @@ def test_an_unfitted_estimator_is_refused(estimator, tmp_path):
     with pytest.raises(NotFittedError):
         save(estimator, tmp_path / "model.cvae")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("parameter", [{"activation": "tanh"}, {"n_components": 5}])
+def test_a_model_whose_parameters_were_changed_is_not_saved(penguins, tmp_path, parameter):
+    model = small(max_iter=1).fit(penguins).set_params(**parameter)
+    with pytest.raises(ValueError, match=f"{next(iter(parameter))}=.*learned with"):
+        save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pd.ArrowDtype(pa.string()),
+        pd.StringDtype("python"),
+        pd.StringDtype("pyarrow"),
+        pd.StringDtype(na_value=np.nan),
+        pd.CategoricalDtype(["b", "a", "unused"], ordered=True),
+    ],
+)
+def test_dtypes_of_text_come_back(dtype, tmp_path):
+    X = pd.DataFrame({"s": pd.Series(["a", "b"] * 30, dtype=dtype), "x": np.arange(60.0)})
+    X["k"] = pd.Categorical(np.array([1, 2] * 30, dtype="int8"))
+    X["d"] = pd.Series([1.5, 2.5] * 30).astype(pd.ArrowDtype(pa.decimal128(5, 2)))
+    X.columns.name = "columns"
+    model = small(max_iter=1).fit(X)
+    save(model, tmp_path / "model")
+    drawn, again = (m.sample(5, random_state=0) for m in (model, load(tmp_path / "model")))
+    assert again.equals(drawn)
+    assert again.dtypes.equals(X.dtypes)
+    assert again.columns.name == "columns"

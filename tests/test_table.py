@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ import polars as pl
 import pytest
 from conftest import small
 
-from sklearn_cvae import ConditionalVAE
+from sklearn_cvae import ConditionalVAE, save
+from sklearn_cvae.columns import learn_column
 from sklearn_cvae.table import Schema, column_list, missing_cells, select_columns
 
 
@@ -382,3 +385,175 @@ def test_a_fitted_model_does_not_keep_the_table_alive():
     gc.collect()
     assert alive() is None
     assert model.n_iter_ == 3
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_another_resolution_are_the_same_times(unit):
+    days = pd.DataFrame({"t": pd.date_range("2020-01-01", periods=60).as_unit("us")})
+    model = small().fit(days)
+    other = days.astype(f"datetime64[{unit}]")
+    assert (model.score_samples(other) == model.score_samples(days)).all()
+    polars = pl.DataFrame({"t": pl.Series(days["t"].tolist(), dtype=pl.Date)})
+    assert (model.score_samples(polars) == model.score_samples(days)).all()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.Series(range(60)),
+        pd.Series(pd.to_timedelta(range(60), "D")),
+        pd.Series(pd.date_range("2020-01-01", periods=60, tz="UTC")),
+        pd.Series(pd.date_range("2020-01-01", periods=60)).astype(object),
+    ],
+)
+def test_what_is_no_time_of_the_kind_is_refused(cells):
+    model = small().fit(pd.DataFrame({"t": pd.date_range("2020-01-01", periods=60)}))
+    with pytest.raises(ValueError, match=rf"'t' held times .*{re.escape(str(cells.dtype))}"):
+        model.score_samples(pd.DataFrame({"t": cells}))
+
+
+def test_times_that_come_as_numbers_are_refused():
+    model = small().fit(pd.DataFrame({"x": np.arange(60.0)}))
+    with pytest.raises(ValueError, match="'x' held numbers during fit: 60 cells are times"):
+        model.score_samples(pd.DataFrame({"x": pd.date_range("2020-01-01", periods=60)}))
+
+
+def test_times_centuries_apart_keep_their_days():
+    dates = ["1900-01-01", "1950-06-01", "2262-04-01", "1680-01-01", "2000-01-01"]
+    series = pd.Series(pd.to_datetime(dates)).dt.as_unit("ns")
+    column = learn_column("t", series, levels=False)
+    assert column.seconds == 86_400
+    assert (column.write(column.read(series)) == series).all()
+    far = column.write(np.array([1e20, -1e20, np.nan]))
+    assert far[0] == pd.Timestamp("2262-04-11")
+    assert far[1].year == 1677
+    assert far.isna().tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Duration("us"), pl.Time])
+def test_times_of_polars_are_never_written_beyond_what_they_hold(dtype):
+    cells = {
+        pl.Date: [dt.date(1900, 1, 1), dt.date(2100, 1, 1)],
+        pl.Time: [dt.time(1), dt.time(3), dt.time(22)],
+        pl.Duration: [dt.timedelta(days=1), dt.timedelta(days=4)],
+        pl.Datetime: [dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)],
+    }
+    series = pl.Series("t", cells[dtype.base_type()], dtype=dtype)
+    column = learn_column("t", series, levels=False)
+    low, high = column.write(np.array([-1e30, 1e30])).to_list()
+    assert low < series.min() < series.max() < high
+
+
+def test_zones_of_dateutil_are_times():
+    times = pd.date_range("2020-03-20", periods=80, freq="7h", tz="dateutil/Europe/Berlin")
+    X = pd.DataFrame({"t": times})
+    X.loc[::5, "t"] = pd.NaT
+    model = small().fit(X)
+    filled = model.impute(X)
+    assert filled["t"].notna().all()
+    assert filled.dtypes.equals(X.dtypes)
+    assert model.sample(9, random_state=0).dtypes.equals(X.dtypes)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_levels_that_no_cell_has_are_never_drawn(library):
+    cells = ["a", "b", None] * 20
+    declared = {pd: pd.CategoricalDtype(["z", "b", "a"]), pl: pl.Enum(["z", "b", "a"])}[library]
+    X = library.DataFrame({"c": library.Series(cells, dtype=declared), "x": np.arange(60.0)})
+    model = small(max_iter=1).fit(X)
+    drawn = model.sample(500, random_state=0)
+    assert drawn["c"].dtype == declared
+    assert set(drawn["c"]) == {"a", "b"}
+    assert set(model.impute(X, strategy="draw", random_state=0)["c"]) == {"a", "b"}
+    with pytest.raises(ValueError, match="no value like"):
+        model.sample(1, {"c": "z"})
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_nothing_of_forgotten_levels_nor_of_the_index_is_kept(library, tmp_path):
+    levels = ["a", "b"] * 40 + ["a secret"]
+    declared = {pd: "category", pl: pl.Enum(["a", "b", "a secret"])}[library]
+    X = library.DataFrame({"c": library.Series(levels, dtype=declared), "x": np.arange(81.0)})
+    if library is pd:
+        X.index = pd.Index([f"patient {i}" for i in range(81)])
+        X.attrs["of"] = "a secret"
+    model = small(min_category_count=2).fit(X)
+    save(model, tmp_path / "model")
+    for content in (pickle.dumps(model), (tmp_path / "model").read_bytes()):
+        assert b"a secret" not in content
+        assert b"patient" not in content
+
+
+def test_integers_come_back_to_the_last_digit_beside_floats():
+    model = small().fit(pd.DataFrame({"x": np.arange(60.0)}))
+    X = pd.DataFrame({"x": np.arange(60) + 2**53 + 1})
+    assert model.impute(X)["x"].equals(X["x"])
+
+
+def test_nanoseconds_come_back_to_a_model_of_microseconds():
+    hours = [dt.datetime(2020, 1, 1) + dt.timedelta(hours=i) for i in range(60)]
+    model = small().fit(pl.DataFrame({"t": pl.Series(hours, dtype=pl.Datetime("us"))}))
+    finer = pl.Series("t", [1_577_836_800_000_000_123 + i * 10**12 for i in range(59)] + [None])
+    finer = finer.cast(pl.Datetime("ns"))
+    filled = model.impute(finer.to_frame())["t"]
+    assert filled[:59].equals(finer[:59])
+    assert filled.null_count() == 0
+
+
+def test_levels_of_another_enum_are_filled():
+    own, other = pl.Enum(["a", "b"]), pl.Enum(["a", "b", "c"])
+    x = np.arange(60.0)
+    model = small().fit(pl.DataFrame({"c": pl.Series(["a", "b"] * 30, dtype=own), "x": x}))
+    asked = pl.DataFrame({"c": pl.Series(["a", "c", None] * 20, dtype=other), "x": x})
+    with pytest.warns(UserWarning, match="not seen during fit"):
+        filled = model.impute(asked)["c"]
+    assert filled.dtype == other
+    assert filled.null_count() == 0
+    assert filled[1::3].to_list() == ["c"] * 20
+
+
+def test_objects_of_pandas_are_filled_by_a_model_of_polars():
+    X = pl.DataFrame({"b": [True, None] * 30, "x": np.arange(60.0)})
+    filled = small().fit(X).impute(X.to_pandas())
+    assert filled["b"].tolist()[::2] == [True] * 30
+    assert not filled.isna().any(axis=None)
+
+
+def test_draws_stay_within_what_a_dtype_holds():
+    rng = np.random.default_rng(0)
+    halves = pd.DataFrame({"x": (60_000 + 1_000 * rng.normal(size=80)).astype("float16")})
+    drawn = small(likelihoods={"x": "gaussian"}).fit(halves).sample(3_000, random_state=0)
+    assert np.isfinite(drawn["x"]).all()
+    decimals = pl.Series("x", ["99.90", "12.34"] * 40).cast(pl.Decimal(4, 2)).to_frame()
+    drawn = small(likelihoods={"x": "gaussian"}).fit(decimals).sample(3_000, random_state=0)
+    assert drawn.schema == decimals.schema
+    assert float(drawn["x"].max()) == 99.99
+    wide = pl.DataFrame({"x": pl.Series([1, 2, None, 4] * 20, dtype=pl.Int128)})
+    assert small().fit(wide).sample(5, random_state=0).schema == wide.schema
+
+
+def test_dtypes_that_cannot_be_modelled_are_refused_by_name():
+    pa = pytest.importorskip("pyarrow")
+    X = pd.DataFrame(
+        {
+            "coded": pd.Series(["a", "b"]).astype(
+                pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+            ),
+            "lists": pd.Series([[1], [2]]).astype(pd.ArrowDtype(pa.list_(pa.int64()))),
+            "bytes": [bytearray(b"a"), bytearray(b"b")],
+        }
+    )
+    with pytest.raises(TypeError) as caught:
+        small().fit(X)
+    assert all(f"column {name!r}" in str(caught.value) for name in X)
+
+
+@pytest.mark.parametrize("parameter", ["condition_features", "categorical_features"])
+def test_a_selection_is_not_a_truth_value(parameter):
+    with pytest.raises(ValueError, match=f"{parameter} takes names, positions or a mask, not True"):
+        small(**{parameter: True}).fit(pd.DataFrame({"x": [1.0, 2.0]}))
+
+
+def test_a_likelihood_is_a_name():
+    with pytest.raises(ValueError, match=r"there is no likelihood \['gaussian'\]"):
+        small(likelihoods={"x": ["gaussian"]}).fit(pd.DataFrame({"x": [1.0, 2.0]}))

@@ -231,3 +231,13 @@ def test_polars_and_arrays_have_ties():
     assert model.ties_ == [("paid", "bill")]
     array = table[["paid", "age", "bill"]].to_numpy(dtype=float)
     assert ConditionalVAE(2, max_iter=1, random_state=0).fit(array).ties_ == [(0, 2)]
+
+
+def test_a_value_of_one_tied_row_is_not_usual():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 100))
+    second[:34] = first[:34]
+    ties = Ties(offsets=np.zeros(2)).joined(
+        np.column_stack([first, second]), np.arange(2), np.array([[-9.0, 9.0]] * 2)
+    )
+    assert np.nansum(ties.of(np.column_stack([first, second]))) == 34
