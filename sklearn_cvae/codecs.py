@@ -21,12 +21,10 @@ Array = NDArray[Any]
 
 N_BINS = 48
 MIN_CELLS_PER_BIN = 8
-MAX_KNOTS = 1024
-MAX_CELLS = 16_384
-N_EVEN = 65
+MAX_KNOTS, MAX_CELLS = 1024, 16_384
 SEEN_ONLY, MAX_DECIMALS = -1, 17
 TAIL_MASS = 1e-3
-N_SEGMENTS = 16
+N_EVEN, N_SEGMENTS = 65, 16
 N_QUANTILES, N_FAR = 96, 40
 # What a natural scale bears, and how far its atoms reach beyond the seen range, in deviations.
 FARTHEST, NARROWEST, MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS = 20.0, 1e-4, 0.05, 1.0, 2.0
@@ -161,7 +159,7 @@ class NumericCodec:
     decimals: int
 
     @classmethod
-    def fit(cls, numbers: Array, *, natural: bool = False) -> Self:
+    def fit(cls, numbers: Array, *, natural: bool = False, n_bins: int = N_BINS) -> Self:
         """Learn the scale and the bins from a column's observed cells.
 
         Parameters
@@ -170,6 +168,8 @@ class NumericCodec:
             NaN where missing.
         natural : bool, default=False
             Whether to take a natural scale, if one suits the column.
+        n_bins : int, default=48
+            Most bins, but for those in the tails.
 
         Examples
         --------
@@ -192,7 +192,7 @@ class NumericCodec:
         mass = np.bincount(np.searchsorted(middles, values, side="right"), counts) / len(cells)
         middle_rank = np.cumsum(mass) - mass / 2
         spike = _spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
-        first = _bin_starts(middle_rank, spike, len(cells))
+        first = _bin_starts(middle_rank, spike, len(cells), n_bins)
         edges = _edges(knots, first)
         bin_of = np.searchsorted(edges[1:-1], cells, side="right")
         total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
@@ -841,12 +841,12 @@ def _spikes(counts: Array, n_cells: int, *, all_kept: bool) -> Array:
     return counts > max(n_cells / N_BINS, MIN_CELLS_PER_BIN)
 
 
-def _bin_starts(middle_rank: Array, spike: Array, n_cells: int) -> Array:
+def _bin_starts(middle_rank: Array, spike: Array, n_cells: int, n_bins: int) -> Array:
     """First knot of each bin: even shares of the cells, halved again and again in the tails.
 
     Each spike is a bin of its own. A long tail in one bin would be known by its mean alone.
     """
-    n_bins = int(np.clip(n_cells // MIN_CELLS_PER_BIN, 1, N_BINS))
+    n_bins = int(np.clip(n_cells // MIN_CELLS_PER_BIN, 1, n_bins))
     n_halvings = int(np.log2(max(n_cells / n_bins / MIN_CELLS_PER_BIN, 1)))
     tail = 0.5 ** np.arange(1, n_halvings + 1) / n_bins
     cuts = np.sort(np.r_[np.linspace(0, 1, n_bins + 1)[1:-1], tail, 1 - tail])

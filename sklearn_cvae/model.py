@@ -353,18 +353,7 @@ class TableCVAE(nn.Module):
         shape = (n_draws, *full.loc.shape)
         z = full.draw(torch.randn(shape, generator=generator, device=values.device))
         prior = self.prior(c)
-        # Rows with visible cells teach the prior where latents lie, without being drawn to it:
-        # a term of value zero whose gradient reaches the prior alone.
-        drawn = torch.where(all_hidden[:, None], z, z.detach())
-        log_prior = torch.stack([prior.log_prob(draw) for draw in drawn])
-        fit_of_prior = log_prior[0] - log_prior[0].detach()
-        log_partial = partial.log_prob(z) + fit_of_prior
-        log_ratio = full.log_prob(z) - torch.where(all_hidden, log_prior, log_partial)
-        kl_prior = log_ratio.mean(dim=0)
-        if isinstance(prior, DiagonalNormal):
-            kl_prior = gaussian_kl(full.loc, full.log_scale, prior.loc, prior.log_scale)
-        kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
-        kl = torch.where(all_hidden, kl_prior, kl_partial - fit_of_prior)
+        log_ratio, kl = _against_prior(z, full, partial, prior, all_hidden)
         if self.objective.draws_from_prior:
             z = torch.cat([z, self._prior_draw(prior, partial, all_hidden, generator)[None]])
         log_likelihood = torch.stack(
@@ -469,3 +458,30 @@ def group_columns(codecs: Sequence[Codec], likelihoods: Sequence[str]) -> list[K
         LIKELIHOODS[name](columns, [codecs[j] for j in columns])
         for (name, _), columns in groups.items()
     ]
+
+
+def _against_prior(
+    z: Tensor, full: DiagonalNormal, partial: DiagonalNormal, prior: Any, all_hidden: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compare q(z | observed, c) with q(z | visible, c), or with p(z | c) if none is visible.
+
+    Rows with visible cells teach the prior where latents lie, without being drawn to it, by a term
+    of value zero whose gradient reaches the prior alone.
+
+    Returns
+    -------
+    log_ratio : Tensor of shape (n_draws, n)
+        Of the densities at the draws.
+    kl : Tensor of shape (n,)
+        Their divergence: exact between Gaussians, else the draws' mean.
+    """
+    drawn = torch.where(all_hidden[:, None], z, z.detach())
+    log_prior = torch.stack([prior.log_prob(draw) for draw in drawn])
+    fit_of_prior = log_prior[0] - log_prior[0].detach()
+    log_partial = partial.log_prob(z) + fit_of_prior
+    log_ratio = full.log_prob(z) - torch.where(all_hidden, log_prior, log_partial)
+    kl_prior = log_ratio.mean(dim=0)
+    if isinstance(prior, DiagonalNormal):
+        kl_prior = gaussian_kl(full.loc, full.log_scale, prior.loc, prior.log_scale)
+    kl_partial = gaussian_kl(full.loc, full.log_scale, partial.loc, partial.log_scale)
+    return log_ratio, torch.where(all_hidden, kl_prior, kl_partial - fit_of_prior)

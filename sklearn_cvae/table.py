@@ -36,6 +36,8 @@ from sklearn_cvae.likelihoods import LIKELIHOODS, default_likelihood, suited_lik
 from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 
 MIN_LEVELS = 100
+# Numbers whose rank correlation with another is so high get more bins, if they have so many cells.
+FOLLOWS, N_FINE_BINS, MANY_CELLS = 0.8, 96, 20_000
 NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
 # How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
 UNSUPPORTED = (
@@ -200,31 +202,42 @@ class TableCodec:
             chosen.append(len(schema.columns))
         wanted = _wanted_likelihoods(table.names, likelihoods)
         series = column_list(X) + ([] if target is None else [target])
-        values = np.empty((len(X), len(series)), dtype=np.float32)
-        codecs, names, problems, rare = [], [], [], []
-        for j, (column, cells) in enumerate(zip(table.columns, series, strict=True)):
-            numbers = column.read(cells)
-            name = wanted.get(column.name, default_likelihood(column.n_levels))
-            problem = LIKELIHOODS[name].refuses(numbers, column.n_levels)
-            if problem:
-                suited = suited_likelihoods(numbers, column.n_levels)
-                problems.append(f"{column.name!r}: {name!r} {problem}; it takes one of {suited}")
-                continue
-            codecs.append(LIKELIHOODS[name].fit_codec(numbers, column.n_levels))
-            names.append(name)
-            values[:, j] = codecs[-1].encode(numbers)
-            rare.append(_hardly_repeats(column, numbers))
+        fits = [_fit_column(c, s, wanted) for c, s in zip(table.columns, series, strict=True)]
+        problems = [fit for fit in fits if isinstance(fit, str)]
         if problems:
             raise ValueError("These likelihoods do not suit:\n- " + "\n- ".join(problems))
+        codecs, names, encoded, rare = zip(*fits, strict=True)
+        values = np.column_stack(encoded)
         if len(chosen) == len(series):
             raise ValueError(
                 f"All columns are conditions ({table.names!r}); leave at least one to be modelled."
             )
         _warn_of_identifiers(rare)
-        learned = replace(
-            table, codecs=tuple(codecs), likelihoods=tuple(names), conditions=tuple(chosen)
-        )
+        learned = replace(table, codecs=codecs, likelihoods=names, conditions=tuple(chosen))
+        learned = learned._with_fine_bins(series, values)
         return learned._with_ties(series, values) if tied else (learned, values)
+
+    def _with_fine_bins(self, series: list[Any], values: Array) -> Self:
+        """Give numbers that follow another one more bins, and encode them anew in `values`.
+
+        Draws resolve dependence no finer than bins. Where there is none, more bins only help to
+        learn rows by heart.
+        """
+        many = np.sum(~np.isnan(values), axis=0) >= MANY_CELLS
+        named = enumerate(zip(self.likelihoods, self.codecs, strict=True))
+        numbers = [j for j, (name, codec) in named if name == "histogram" and many[j]]
+        numbers = [j for j in numbers if j not in self.conditions]
+        some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
+        ranks = pd.DataFrame(values[some][:, numbers]).rank()
+        alike = np.nan_to_num(ranks.corr().abs().to_numpy()) - np.eye(len(numbers))
+        codecs = list(self.codecs)
+        for j, others in zip(numbers, alike, strict=True):
+            codec = codecs[j]
+            if isinstance(codec, NumericCodec) and codec.continuous and others.max() >= FOLLOWS:
+                cells = self.columns[j].read(series[j])
+                codecs[j] = NumericCodec.fit(cells, natural=True, n_bins=N_FINE_BINS)
+                values[:, j] = codecs[j].encode(cells)
+        return replace(self, codecs=tuple(codecs))
 
     def _with_ties(self, series: list[Any], values: Array) -> tuple[Self, Array]:
         """Look for tied columns; return the table with them, and its encoding."""
@@ -377,6 +390,21 @@ def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
     if column.integer and few:
         return learn_column(name, target, levels=True)
     return column
+
+
+def _fit_column(
+    column: Column, cells: Any, wanted: dict[Hashable, str]
+) -> tuple[Codec, str, Array, str] | str:
+    """Return a column's codec, likelihood, encoding and warning, or what is wrong with it."""
+    numbers, n_levels = column.read(cells), column.n_levels
+    name = wanted.get(column.name, default_likelihood(n_levels))
+    problem = LIKELIHOODS[name].refuses(numbers, n_levels)
+    if problem:
+        suited = suited_likelihoods(numbers, n_levels)
+        return f"{column.name!r}: {name!r} {problem}; it takes one of {suited}"
+    codec = LIKELIHOODS[name].fit_codec(numbers, n_levels)
+    rare = _hardly_repeats(column, numbers)
+    return codec, name, codec.encode(numbers).astype(np.float32), rare
 
 
 def _wanted_likelihoods(names: list[Hashable], likelihoods: Any) -> dict[Hashable, str]:
@@ -692,7 +720,7 @@ def _hardly_repeats(column: Column, numbers: Array) -> str:
     return f"column {column.name!r}: {n_levels} levels in {len(known)} cells, e.g. {example!r}"
 
 
-def _warn_of_identifiers(texts: list[str]) -> None:
+def _warn_of_identifiers(texts: Sequence[str]) -> None:
     if any(texts):
         warnings.warn(
             "Levels that hardly repeat, such as identifiers, say nothing of other rows, take long "
