@@ -14,7 +14,7 @@ from conftest import small
 
 from sklearn_cvae import ConditionalVAE, save
 from sklearn_cvae.columns import learn_column
-from sklearn_cvae.table import Schema, column_list, missing_cells, select_columns
+from sklearn_cvae.table import Schema, TableCodec, column_list, missing_cells, select_columns
 
 
 def read(schema: Schema, X) -> np.ndarray:
@@ -557,3 +557,17 @@ def test_a_selection_is_not_a_truth_value(parameter):
 def test_a_likelihood_is_a_name():
     with pytest.raises(ValueError, match=r"there is no likelihood \['gaussian'\]"):
         small(likelihoods={"x": ["gaussian"]}).fit(pd.DataFrame({"x": [1.0, 2.0]}))
+
+
+@pytest.mark.parametrize(("n", "fine"), [(20_000, True), (19_999, False)])
+def test_numbers_that_follow_others_have_finer_bins_where_there_are_many_cells(n, fine):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=n)
+    X = pd.DataFrame({"x": x, "double": 2 * x + rng.normal(size=n), "alone": rng.normal(size=n)})
+    parameters = {"categorical": "from_dtype", "likelihoods": "auto"}
+    table, values = TableCodec.fit(X, None, conditions=None, **parameters)
+    n_bins = [len(codec.means) for codec in table.codecs]
+    assert [n > 90 for n in n_bins] == [fine, fine, False]
+    assert (values == table.encode(table.read(X))).all()
+    as_condition, _ = TableCodec.fit(X, None, conditions=["double"], **parameters)
+    assert max(len(codec.means) for codec in as_condition.codecs) < 90
