@@ -412,7 +412,8 @@ def _from_numbers(template: Any, name: Hashable, numbers: Array, integer: bool) 
 
 def _ends(dtype: Any) -> tuple[float, float]:
     """Return the least and the greatest float that a dtype of pandas or polars holds."""
-    precision, scale = (getattr(dtype, name, None) for name in ("precision", "scale"))
+    of_arrow = getattr(dtype, "pyarrow_dtype", dtype)
+    precision, scale = (getattr(of_arrow, name, None) for name in ("precision", "scale"))
     if precision is not None and scale is not None:  # a decimal
         most = float(10 ** (precision - scale)) * (1 - 2.0**-50) - float(10**-scale)
         return -most, most

@@ -626,7 +626,7 @@ def in_dtypes_of(X: Any, like: Any) -> Any:
     dtypes: list[Any] = list(like.dtypes)
     for j, dtype in enumerate(dtypes):
         plain = isinstance(dtype, np.dtype) and dtype.kind in NULLABLE
-        if plain and series[j].dtype != dtype and series[j].notna().all():
+        if plain and series[j].dtype.kind == dtype.kind and series[j].notna().all():
             series[j] = series[j].astype(dtype)
     return _build(X, series, X.index)
 

@@ -230,6 +230,14 @@ def test_a_marker_is_never_drawn():
     assert set(imputer.transform(X)["c"]) == {"a", "b"}
 
 
+def test_a_marker_among_integers_is_filled_by_floats_where_floats_were_learned():
+    X = pd.DataFrame({"x": np.linspace(0, 1, 60)})
+    imputer = CVAEImputer(small(), missing_values=-999).fit(X)
+    filled = imputer.transform(pd.DataFrame({"x": [0, -999, 1]}))["x"]
+    assert filled.tolist()[::2] == [0, 1]
+    assert 0.1 < filled[1] < 0.9
+
+
 def test_bounds_of_integers_are_whole():
     X = pd.DataFrame({"k": pd.array([*range(30), pd.NA] * 3, dtype="Int64")})
     imputer = CVAEImputer(small(), min_value=12.5, max_value=13.5)

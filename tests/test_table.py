@@ -528,6 +528,10 @@ def test_draws_stay_within_what_a_dtype_holds():
     drawn = small(likelihoods={"x": "gaussian"}).fit(decimals).sample(3_000, random_state=0)
     assert drawn.schema == decimals.schema
     assert float(drawn["x"].max()) == 99.99
+    pa = pytest.importorskip("pyarrow")
+    of_arrow = decimals.to_pandas().astype(pd.ArrowDtype(pa.decimal128(4, 2)))
+    drawn = small(likelihoods={"x": "gaussian"}).fit(of_arrow).sample(3_000, random_state=0)
+    assert drawn.dtypes.equals(of_arrow.dtypes)
     wide = pl.DataFrame({"x": pl.Series([1, 2, None, 4] * 20, dtype=pl.Int128)})
     assert small().fit(wide).sample(5, random_state=0).schema == wide.schema
 
