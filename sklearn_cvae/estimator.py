@@ -39,6 +39,7 @@ from sklearn_cvae.training import (
     auto_layer_sizes,
     auto_n_decoders,
     build_net,
+    check_default_dtype,
     held_out_cells,
     refit_prior,
     resolve_device,
@@ -197,7 +198,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Torch threads while fitting and predicting; None is 1, which is fastest for small
         networks, and -1 is all cores. Restored afterwards.
     device : str, default="auto"
-        Torch device. "auto" takes CUDA if there is one, else the CPU.
+        Torch device; not "mps", which has no float64. "auto" takes CUDA if there is one, else the
+        CPU.
     net_params : dict or None, default=None
         Further parameters of the skorch net, such as `callbacks`; they override ours.
 
@@ -407,10 +409,12 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         ------
         ValueError, TypeError
             For a table that cannot be modelled, with all its problems in one message; with
-            `warm_start`, for other columns or model parameters than before.
+            `warm_start`, for other columns or model parameters than before; for a device without
+            float64, and if torch's default dtype is not float32.
         FloatingPointError
             If the loss stops being a number.
         """
+        check_default_dtype()
         with features_kept(self), torch.inference_mode(False), torch.enable_grad():
             X = checked_table(self, X, reset=not self._continues)
             target = self._target_series(y, len(X))

@@ -544,10 +544,27 @@ def _share(usual: int, n_columns: int) -> float:
 
 
 def resolve_device(device: str) -> str:
-    """Return the torch device that "auto" stands for."""
-    if device != "auto":
-        return str(torch.device(device))
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the torch device that "auto" stands for.
+
+    Raises
+    ------
+    ValueError
+        For a device without float64, in which answers are counted up.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.device(device).type == "mps":
+        raise ValueError("device='mps' has no float64, which answers need; use 'cpu' or 'cuda'.")
+    return str(torch.device(device))
+
+
+def check_default_dtype() -> None:
+    """Raise ValueError if torch would make networks of another dtype than tables are encoded in."""
+    if torch.get_default_dtype() != torch.float32:
+        raise ValueError(
+            f"torch's default dtype is {torch.get_default_dtype()}, networks are of float32; call "
+            "torch.set_default_dtype(torch.float32) before fit."
+        )
 
 
 _thread_lock = threading.Lock()

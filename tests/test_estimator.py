@@ -665,3 +665,14 @@ def test_thread_counts_of_threads_that_overlap_are_restored():
 def test_levels_that_nothing_is_known_of_have_no_deviation():
     assert np.isnan(LevelCodec(0).std(np.ones((3, 1)))).all()
     assert (LevelCodec(2).std(np.full((3, 2), 0.5)) == 0.5).all()
+
+
+def test_devices_and_dtypes_that_cannot_serve_are_refused_before_training(penguins):
+    with pytest.raises(ValueError, match="device='mps' has no float64"):
+        small(device="mps").fit(penguins)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match=r"default dtype is torch\.float64.*set_default_dtype"):
+            small().fit(penguins)
+    finally:
+        torch.set_default_dtype(torch.float32)
