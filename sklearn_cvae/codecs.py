@@ -337,9 +337,10 @@ class NumericCodec:
         if self.n_atoms > len(self.means):
             widths = np.diff(self._numbers(self._all_score_edges))
             widths[self.bins] = self.widths
-        mean = (probs * centred).sum(axis=1)
-        second = (probs * (centred**2 + widths**2 / 12)).sum(axis=1)
-        return np.sqrt(np.clip(second - mean**2, 0, None))
+        size = max(np.abs(centred).max(), widths.max()) or 1.0  # squares might overflow
+        mean = (probs * (centred / size)).sum(axis=1)
+        second = (probs * ((centred / size) ** 2 + (widths / size) ** 2 / 12)).sum(axis=1)
+        return size * np.sqrt(np.clip(second - mean**2, 0, None))
 
     def median(self, probs: Array) -> Array:
         return self.quantile(probs, np.full(len(probs), 0.5))

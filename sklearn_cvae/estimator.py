@@ -110,7 +110,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     handle_unknown : {"missing", "error"}, default="missing"
         What to do with a category that was not seen during fit: treat it as missing, with one
         warning that names it, or raise. Conditions of `sample` and `inverse_transform` always
-        raise.
+        raise. Levels that `min_category_count` forgot count as not seen.
     categorical_features : "from_dtype", or as `condition_features`, default="from_dtype"
         Columns to be treated as categories whatever their dtype. Strings, objects other than
         numbers, categoricals, enums and booleans always are.

@@ -289,3 +289,10 @@ def test_numbers_beyond_the_seen_range_get_a_falling_density():
     log_volume = codec.log_volume(far)
     assert np.isfinite(log_volume).all()
     assert (np.diff(log_volume) < 0).all()
+
+
+def test_deviations_of_enormous_numbers_are_numbers():
+    cells = np.linspace(-1, 1, 200)
+    small, enormous = (NumericCodec.fit(scale * cells, natural=True) for scale in (1.0, 1e200))
+    probs = np.full((1, small.n_atoms), 1 / small.n_atoms)
+    assert enormous.std(probs) == pytest.approx(1e200 * small.std(probs))
