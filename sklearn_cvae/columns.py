@@ -360,13 +360,13 @@ def _ticks(series: Any, like: Any) -> tuple[NDArray[np.int64], Mask]:
         return np.zeros(len(series), dtype=np.int64), missing
     if _kind_of_time(series) != _kind_of_time(like):
         raise ValueError(f"dtype {series.dtype}, which is not {like.dtype}; convert it")
-    ticks, ratio = _own_ticks(series, missing), _nanoseconds(series) / _nanoseconds(like)
-    if ratio <= 1:
-        return ticks // round(1 / ratio), missing
-    far = np.abs(ticks) > np.iinfo(np.int64).max // int(ratio)
+    ticks, own, wanted = _own_ticks(series, missing), _nanoseconds(series), _nanoseconds(like)
+    if own <= wanted:
+        return ticks // (wanted // own), missing
+    far = np.abs(ticks) > np.iinfo(np.int64).max // (own // wanted)
     if far.any():
         raise ValueError(f"{far.sum()} times are too far from 1970 for {like.dtype}")
-    return ticks * int(ratio), missing
+    return ticks * (own // wanted), missing
 
 
 def _own_ticks(series: Any, missing: Mask) -> NDArray[np.int64]:
@@ -482,8 +482,9 @@ def _of_one_dtype(cells: Any, replacement: Any, role: str) -> tuple[Any, Any]:
     cast = replacement.cast(cells.dtype, strict=False)
     if cast.null_count() == replacement.null_count():
         return cells, cast
-    text = nw.to_native(nw.from_native(cells, series_only=True).cast(nw.String)).dtype
-    return cells.cast(text), replacement.cast(text)
+    both = (nw.from_native(s, series_only=True).cast(nw.String) for s in (cells, replacement))
+    text, new = (nw.to_native(s) for s in both)
+    return text, new
 
 
 def as_trained(series: Any, column: Column) -> Any:

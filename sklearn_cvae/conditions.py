@@ -12,7 +12,14 @@ from tqdm.auto import tqdm
 
 from sklearn_cvae.codecs import Array, Choices, LevelCodec
 from sklearn_cvae.columns import Column, objects_of
-from sklearn_cvae.table import TableCodec, column_list, column_names, is_frame, position_of
+from sklearn_cvae.table import (
+    TableCodec,
+    column_list,
+    column_names,
+    duplicates,
+    is_frame,
+    position_of,
+)
 from sklearn_cvae.validation import check_count, draw_seed, random_source
 
 
@@ -141,7 +148,7 @@ def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
         return {}, 1
     if is_frame(conditions):
         names, series = column_names(conditions), column_list(conditions)
-        twice = sorted({str(name) for name in names if names.count(name) > 1})
+        twice = duplicates(names)
         if twice:
             raise ValueError(f"conditions has duplicate column names {twice}; name each once.")
         cells = [_Cells(objects_of(s).tolist()) for s in series]

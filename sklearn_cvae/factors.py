@@ -20,12 +20,13 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sklearn_cvae.networks import rounded_alike
+
 N_ITERATIONS, MAX_EXACT = 40, 500
 NOISE_FLOOR = 0.005
 # Matrix kernels round differently for other shapes and alignments. Both are the same for all rows
-# here, as no answer is to depend on other rows: so many rows at once, factors to a multiple, and
-# no narrow products.
-CHUNK, ALIGNED, LEAST_WIDTH = 256, 8, 32
+# here, as no answer is to depend on other rows: so many rows at once, and factors to a multiple.
+CHUNK, ALIGNED = 256, 8
 RIDGES, UNKNOWN_SHARE = tuple(10.0 ** (k / 2) for k in range(13)), 0.1
 
 
@@ -76,9 +77,7 @@ class FactorAnalysis(nn.Module):
         loc, log_scale : Tensor of shape (n, n_factors)
         """
         seen = shown[:, self.owner]
-        effects = F.pad(self.effects, (0, 0, 0, max(LEAST_WIDTH - len(self.effects), 0)))
-        of_conditions = (c @ effects.T)[:, : len(self.effects)]
-        centred = (x - self.mean - of_conditions) / self.scale * seen
+        centred = (x - self.mean - rounded_alike(c, self.effects)) / self.scale * seen
         k = self.n_factors
         loadings = F.pad(self.loadings, (0, -k % ALIGNED))
         asked = centred @ (loadings / self.noise[:, None])

@@ -40,6 +40,12 @@ def global_seed_kept(seed: int = 0) -> Iterator[None]:
         yield
 
 
+def rounded_alike(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x @ weight.T, each row of which is rounded alike wherever it stands."""
+    idle = max(LEAST_WIDTH - len(weight), 0)
+    return F.linear(x, F.pad(weight, (0, 0, 0, idle)))[..., : len(weight)]
+
+
 class Linear(nn.Module):
     """An affine map drawn from a generator, so that torch's global seed is not touched.
 
@@ -67,10 +73,9 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        idle = max(LEAST_WIDTH - len(self.bias), 0)
-        if self.training or not idle:
+        if self.training or len(self.bias) >= LEAST_WIDTH:
             return F.linear(x, self.weight, self.bias)
-        return F.linear(x, F.pad(self.weight, (0, 0, 0, idle)))[..., :-idle] + self.bias
+        return rounded_alike(x, self.weight) + self.bias
 
 
 class Dropout(nn.Module):

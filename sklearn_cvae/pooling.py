@@ -92,11 +92,10 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
     >>> pooled.estimate.round(2), pooled.std_error.round(3)
     (array([1.1]), array([0.242]))
     """
-    problems = (
-        []
-        if _in_one_order([*_rows(estimates), *_rows(variances)])
-        else ["the series name their parameters in different orders; reindex them alike"]
-    )
+    problems = []
+    labels = [*_labels(estimates), *_labels(variances)]
+    if any(names != labels[0] for names in labels):
+        problems.append("estimates and variances name other parameters, or in other orders")
     q, u = (np.asarray(a, dtype=float) for a in (estimates, variances))
     if dof is not None and not dof > 0:
         problems.append(f"dof must be above 0, got {dof!r}")
@@ -122,11 +121,9 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
     return Pooled(q.mean(axis=0), total, freedom, share)
 
 
-def _rows(table: ArrayLike) -> list[object]:
-    return list(table) if isinstance(table, (list, tuple)) else []
-
-
-def _in_one_order(rows: list[object]) -> bool:
-    """Return whether all rows that have labels, as pandas series do, have the same ones."""
-    labels = [list(row.index) for row in rows if hasattr(row, "index") and hasattr(row, "dtype")]
-    return all(names == labels[0] for names in labels)
+def _labels(table: Any) -> list[list[Any]]:
+    """Return the parameters' names, if pandas gives them: of the columns, or of each series."""
+    if hasattr(table, "columns"):
+        return [list(table.columns)]
+    rows = table if isinstance(table, (list, tuple)) else []
+    return [list(row.index) for row in rows if hasattr(row, "dtype") and hasattr(row, "index")]

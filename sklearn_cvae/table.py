@@ -654,7 +654,7 @@ def check_cells(X: Any) -> None:
     """Raise one error that lists every cell and column name that cannot be modelled."""
     names = column_names(X)
     problems: list[str] = []
-    duplicated = sorted({str(n) for n in names if names.count(n) > 1})
+    duplicated = duplicates(names)
     if duplicated:
         problems.append(f"duplicate column names {duplicated}; rename them")
     nameless = [j for j, n in enumerate(names) if _is_nameless(n)]
@@ -669,6 +669,11 @@ def check_cells(X: Any) -> None:
         lines = "".join(f"\n- {p}" for p in problems + type_problems)
         error = TypeError if type_problems and not problems else ValueError
         raise error(f"This table cannot be used:{lines}")
+
+
+def duplicates(names: list[Hashable]) -> list[str]:
+    """Return the names that columns share, as text."""
+    return sorted({str(name) for name in names if names.count(name) > 1})
 
 
 def _is_nameless(name: Hashable) -> bool:

@@ -16,7 +16,7 @@ OURS = {
     "columns": {"codecs"},
     "ties": {"codecs"},
     "likelihoods": {"codecs"},
-    "factors": BOTTOM,
+    "factors": {"networks"},
     "networks": BOTTOM,
     "objectives": BOTTOM,
     "metrics": BOTTOM,

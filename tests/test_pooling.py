@@ -97,8 +97,10 @@ def test_pool_takes_series(completed):
 
 def test_pool_refuses_other_orders_degrees_and_coverages():
     first = pd.Series({"a": 1.0, "b": 2.0})
-    with pytest.raises(ValueError, match="different orders"):
-        pool([first, first[::-1]], [first, first])
+    tables = pd.DataFrame([first, 2 * first])
+    for estimates, variances in (([first, first[::-1]], [first] * 2), (tables, tables[["b", "a"]])):
+        with pytest.raises(ValueError, match="name other parameters, or in other orders"):
+            pool(estimates, variances)
     with pytest.raises(ValueError, match="dof must be above 0, got -1"):
         pool([1.0, 2.0], [0.1, 0.1], dof=-1)
     with pytest.raises(ValueError, match=r"between 0 and 1, such as 0\.95, got 95"):
