@@ -626,13 +626,13 @@ def test_fit_learns_where_gradients_are_off(penguins):
             )
 
 
-@pytest.mark.parametrize("n_draws", [1, 3, 5])
-def test_few_draws_are_weighed_by_how_they_were_proposed(n_draws):
-    X = np.random.default_rng(0).normal(size=(200, 1))
-    model = small().fit(X)
-    many = model.set_params(n_draws=512).score(X)
-    # Importance weights may only lose by having few draws; a wrong share would gain log 2 of one.
-    assert model.set_params(n_draws=n_draws).score(X) < many + 0.02
+def test_few_draws_are_weighed_by_how_they_were_proposed():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 1)) + 0.3 * rng.normal(size=(200, 6))
+    model = small(max_iter=30).fit(X)
+    one, three, many = (model.set_params(n_draws=n).score(X) for n in (1, 3, 512))
+    # A bound that more draws tighten; the share of another number of draws would lift it by log 2.
+    assert one < three - 0.05 < many - 0.1
 
 
 def test_thread_counts_of_threads_that_overlap_are_restored():
