@@ -63,7 +63,6 @@ class Blocks(NamedTuple):
     hidden_layer_sizes : list of int
     activation : str
     dropout : float
-    output_norm : bool
     generator : torch.Generator
     """
 
@@ -72,7 +71,6 @@ class Blocks(NamedTuple):
     hidden_layer_sizes: list[int]
     activation: str
     dropout: float
-    output_norm: bool
     generator: torch.Generator
 
     def conditioner(self, layer_widths: Sequence[int]) -> Conditioner:
@@ -81,15 +79,9 @@ class Blocks(NamedTuple):
 
     def mlp(self, n_in: int, n_out: int) -> ResidualMLP:
         condition = self.conditioner(self.hidden_layer_sizes)
+        widths = self.hidden_layer_sizes
         return ResidualMLP(
-            n_in,
-            n_out,
-            self.hidden_layer_sizes,
-            self.activation,
-            self.dropout,
-            self.output_norm,
-            condition,
-            self.generator,
+            n_in, n_out, widths, self.activation, self.dropout, condition, self.generator
         )
 
 

@@ -38,7 +38,6 @@ from sklearn_cvae.training import (
     auto_epochs,
     auto_layer_sizes,
     auto_n_decoders,
-    auto_output_norm,
     build_net,
     check_default_dtype,
     held_out_cells,
@@ -76,7 +75,6 @@ MODEL_PARAMETERS = (
     "objective",
     "backbone",
     "n_decoders",
-    "output_norm",
     "hidden_layer_sizes",
     "activation",
     "dropout",
@@ -156,13 +154,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         does, and together they learn rows less by heart. Answers ask all of them, which takes
         longer. "auto" is 2, and 1 for tables of 20,000 rows or more and for backbones whose columns
         have a place in space or time.
-    output_norm : "auto" or bool, default="auto"
-        Whether the last layers of the encoder and of the decoders read a row's features brought to
-        a mean square of one (RMSNorm): their direction decides, not how much the layers before
-        added up. Of some thousand rows it learns more before it learns by heart; rows drawn from
-        larger tables are nearer to the real ones without. "auto" is as "auto" of `n_decoders`:
-        True, and False for tables of 20,000 rows or more and for backbones with a place in space
-        or time.
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         Widths of the hidden layers of the encoder and of the decoder; "auto" is four layers of
         128, of 192 for tables of 20,000 rows or more.
@@ -241,8 +232,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Widths of the perceptrons' hidden layers, chosen or given.
     n_decoders_ : int
         How many decoders are averaged, chosen or given.
-    output_norm_ : bool
-        Whether last layers read normed features, chosen or given.
     kl_per_latent_ : ndarray of shape (n_components,)
         Nats that each latent tells of a training row; 0 for one that collapsed.
     n_active_units_ : int
@@ -304,7 +293,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             StrOptions({"auto"}),
             Interval(number_types.Integral, 1, None, closed="left"),
         ],
-        "output_norm": [StrOptions({"auto"}), "boolean"],
         "hidden_layer_sizes": [StrOptions({"auto"}), "array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "dropout": [Interval(number_types.Real, 0, 1, closed="left")],
@@ -346,7 +334,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         objective: Any = "elbo",
         backbone: Any = "mlp",
         n_decoders: int | Literal["auto"] = "auto",
-        output_norm: bool | Literal["auto"] = "auto",
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -381,7 +368,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.objective = objective
         self.backbone = backbone
         self.n_decoders = n_decoders
-        self.output_norm = output_norm
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
@@ -480,12 +466,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         )
         generator, n = torch.Generator().manual_seed(draw_seed(rng)), len(values)
         module = self._new_module(
-            table,
-            usual_factors(n),
-            self._layer_sizes(n),
-            self._number_of_decoders(n),
-            self._norms_outputs(n),
-            generator,
+            table, usual_factors(n), self._layer_sizes(n), self._number_of_decoders(n), generator
         )
         return table, values, module
 
@@ -495,7 +476,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         n_factors: int,
         hidden_layer_sizes: list[int],
         n_decoders: int,
-        output_norm: bool,
         generator: torch.Generator,
     ) -> TableCVAE:
         return TableCVAE(
@@ -511,7 +491,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             objective=chosen(self.objective, OBJECTIVES),
             backbone=self._backbone,
             n_decoders=n_decoders,
-            output_norm=output_norm,
             dropout=self.dropout,
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,
@@ -525,7 +504,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         table: TableCodec,
         hidden_layer_sizes: list[int],
         n_decoders: int,
-        output_norm: bool,
         weights: dict[str, torch.Tensor],
     ) -> None:
         """Become fitted with a table and weights that were learned before."""
@@ -534,7 +512,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             weights["factors.loadings"].shape[1],
             hidden_layer_sizes,
             n_decoders,
-            output_norm,
             torch.Generator(),
         )
         module.restore(weights)
@@ -636,11 +613,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             return int(self.n_decoders)
         return auto_n_decoders(n) if self._backbone.tabular else 1
 
-    def _norms_outputs(self, n: int) -> bool:
-        if self.output_norm != "auto":
-            return bool(self.output_norm)
-        return auto_output_norm(n) and self._backbone.tabular
-
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)
 
@@ -689,7 +661,6 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.n_iter_ = len(net.history)
         self.hidden_layer_sizes_ = list(net.module_.hidden_layer_sizes)
         self.n_decoders_ = len(net.module_.decoder.members)
-        self.output_norm_ = net.module_.output_norm
 
     def _report_collapse(self, cells: Cells) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""

@@ -117,8 +117,6 @@ class TableCVAE(nn.Module):
     n_decoders : int
         Decoders whose distributions are averaged; each training row teaches one of them.
     dropout : float
-    output_norm : bool
-        Whether the last layers read features brought to a mean square of one in each row.
     input_noise : float
         Standard deviation of noise on the numeric scores that the encoder sees in training.
     condition_dropout : float
@@ -156,7 +154,6 @@ class TableCVAE(nn.Module):
         backbone: Backbone,
         n_decoders: int,
         dropout: float,
-        output_norm: bool,
         input_noise: float,
         condition_dropout: float,
         self_masking: bool,
@@ -165,7 +162,7 @@ class TableCVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.n_columns, self.n_components = len(codecs), n_components
-        self.hidden_layer_sizes, self.output_norm = list(hidden_layer_sizes), output_norm
+        self.hidden_layer_sizes = list(hidden_layer_sizes)
         self.condition_dropout = condition_dropout
         self.objective, self.backbone = objective, backbone
         self.kinds = nn.ModuleList(group_columns(codecs, likelihoods))
@@ -194,13 +191,7 @@ class TableCVAE(nn.Module):
         self.register_buffer("mean_params", _mean_params(self.table_kinds), persistent=False)
         self.linear = Linear(k, len(self.mean_params), generator, scale=0.0)
         blocks = Blocks(
-            conditioning,
-            widths,
-            self.hidden_layer_sizes,
-            activation,
-            dropout,
-            output_norm,
-            generator,
+            conditioning, widths, self.hidden_layer_sizes, activation, dropout, generator
         )
         self.layout = _layout(self.table_kinds, is_condition)
         backbone.check(self.layout)

@@ -314,16 +314,9 @@ class ResidualMLP(nn.Module):
         A key of `ACTIVATIONS`.
     dropout : float
         Share of hidden units dropped while training.
-    output_norm : bool
-        Whether the output layer reads the last hidden layer brought to a mean square of one in
-        each row: its direction decides, not how much the layers added up.
     condition : Conditioner
     generator : torch.Generator
         Source of the initial weights.
-
-    References
-    ----------
-    Zhang, Sennrich. Root Mean Square Layer Normalization. NeurIPS 2019.
     """
 
     def __init__(
@@ -333,14 +326,12 @@ class ResidualMLP(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str,
         dropout: float,
-        output_norm: bool,
         condition: Conditioner,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         widths = [n_in + condition.n_joined, *hidden_layer_sizes]
         self.activation, self.condition = activation, condition
-        self.output_norm = output_norm and len(hidden_layer_sizes) > 0
         self.hidden = nn.ModuleList(Linear(a, b, generator) for a, b in pairwise(widths))
         seed = int(torch.randint(2**31, (1,), generator=generator))
         self.dropout = Dropout(dropout, seed)
@@ -354,7 +345,7 @@ class ResidualMLP(nn.Module):
             new = self.condition.modulate(i, layer(h), c)
             new = self.dropout(activation(new))
             h = h + new if h.shape == new.shape else new
-        return self.out(F.rms_norm(h, h.shape[1:]) if self.output_norm else h)
+        return self.out(h)
 
 
 class Ensemble(nn.Module):
@@ -374,8 +365,7 @@ class Ensemble(nn.Module):
     --------
     >>> def network():
     ...     generator = torch.Generator().manual_seed(0)
-    ...     condition = Concat([], [4], generator)
-    ...     return ResidualMLP(3, 2, [4], "silu", 0.0, True, condition, generator)
+    ...     return ResidualMLP(3, 2, [4], "silu", 0.0, Concat([], [4], generator), generator)
     >>> networks, x, c = Ensemble([network(), network()]), torch.zeros(5, 3), torch.zeros(5, 0)
     >>> networks(x, c).shape, networks.eval()(x, c).shape
     (torch.Size([1, 5, 2]), torch.Size([2, 5, 2]))

@@ -43,7 +43,7 @@ Arrays = dict[str, Array]
 
 # The number goes up whenever a file of before could no longer be read.
 FORMAT = "sklearn_cvae-"
-MAGIC = f"{FORMAT}7"
+MAGIC = f"{FORMAT}6"
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = (
     "loss_curve_",
@@ -53,7 +53,6 @@ MODEL_FIELDS = (
     "n_active_units_",
     "hidden_layer_sizes_",
     "n_decoders_",
-    "output_norm_",
 )
 ALL_CODECS: dict[str, type[Codec]] = {**CODECS, "tie": TieCodec}
 CHOICES: dict[str, dict[str, Any]] = {
@@ -246,9 +245,7 @@ def _rebuild_model(about: dict[str, Any], arrays: Arrays) -> ConditionalVAE:
         for name, array in arrays.items()
         if name.startswith("network.")
     }
-    model._restore(
-        table, about["hidden_layer_sizes_"], about["n_decoders_"], about["output_norm_"], weights
-    )
+    model._restore(table, about["hidden_layer_sizes_"], about["n_decoders_"], weights)
     for name in MODEL_FIELDS:
         setattr(model, name, about[name])
     model.kl_per_latent_ = np.asarray(about["kl_per_latent_"])

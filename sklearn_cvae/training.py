@@ -502,17 +502,6 @@ def auto_n_decoders(n_rows: int) -> int:
     return 1 if n_rows >= ROWS_OF_WIDE else 2
 
 
-def auto_output_norm(n_rows: int) -> bool:
-    """Return whether last layers read normed features, which learn few rows less by heart.
-
-    Examples
-    --------
-    >>> auto_output_norm(10_000), auto_output_norm(20_000)
-    (True, False)
-    """
-    return n_rows < ROWS_OF_WIDE
-
-
 def auto_batch_size(n_rows: int) -> int:
     """Powers of two from 32 to 512, so that small tables still get enough steps; 1,024 of many.
 

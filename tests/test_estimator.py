@@ -272,30 +272,26 @@ def test_large_tables_have_other_networks_and_keep_them_when_trained_on(tmp_path
     model = ConditionalVAE(2, max_iter=1, warm_start=True, random_state=0).fit(X)
     assert model.hidden_layer_sizes_ == [192, 192, 192, 192]
     assert model.n_decoders_ == 1
-    assert model.output_norm_ is False
     save(model, tmp_path / "model")
     again = load(tmp_path / "model")
-    assert again.hidden_layer_sizes == again.n_decoders == again.output_norm == "auto"
+    assert again.hidden_layer_sizes == again.n_decoders == "auto"
     np.testing.assert_array_equal(again.transform(X[:9]), model.transform(X[:9]))
     for fitted in (model, again):
         fitted.fit(X[:50])
         assert fitted.hidden_layer_sizes_ == [192, 192, 192, 192]
         assert fitted.n_decoders_ == 1
-        assert fitted.output_norm_ is False
     fresh = clone(model).fit(X[:50])
     assert fresh.hidden_layer_sizes_ == [128, 128, 128, 128]
     assert fresh.n_decoders_ == 2
-    assert fresh.output_norm_ is True
 
 
-def test_columns_with_a_place_in_time_have_one_decoder_and_no_norm_unless_asked():
+def test_columns_with_a_place_in_time_have_one_decoder_unless_asked():
     X = np.random.default_rng(0).normal(size=(40, 3))
     small_ordered = ConditionalVAE(
         2, hidden_layer_sizes=(4,), max_iter=1, backbone=MLP(ordered=True), random_state=0
     )
-    assert (small_ordered.fit(X).n_decoders_, small_ordered.output_norm_) == (1, False)
-    small_ordered.set_params(n_decoders=3, output_norm=True).fit(X)
-    assert (small_ordered.n_decoders_, small_ordered.output_norm_) == (3, True)
+    assert small_ordered.fit(X).n_decoders_ == 1
+    assert small_ordered.set_params(n_decoders=3).fit(X).n_decoders_ == 3
 
 
 def test_bad_parameters_are_refused(penguins):

@@ -140,27 +140,10 @@ def test_dropping_conditions():
     assert objectives.drop_conditions(given, generator(), 0.0).all()
 
 
-def mlp(
-    name: str, widths: list[int], sizes: tuple[int, ...], activation: str, output_norm: bool = True
-) -> ResidualMLP:
+def mlp(name: str, widths: list[int], sizes: tuple[int, ...], activation: str) -> ResidualMLP:
     g = generator()
     condition = CONDITIONING[name](widths, sizes, g)
-    return ResidualMLP(5, 3, sizes, activation, 0.0, output_norm, condition, g)
-
-
-@pytest.mark.parametrize("sizes", [(), (8, 8)])
-@pytest.mark.parametrize("output_norm", [False, True])
-def test_the_output_layer_reads_hidden_features_of_mean_square_one(sizes, output_norm):
-    net, read = mlp("concat", [], sizes, "silu", output_norm), []
-    net.out.register_forward_pre_hook(lambda module, args: read.append(args[0]))
-    (x, c) = random_tensors((7, 5), (7, 0))
-    net(x, c)
-    if not sizes:
-        assert torch.equal(read[0], x)
-    elif output_norm:
-        torch.testing.assert_close(read[0].square().mean(dim=1), torch.ones(7))
-    else:
-        assert (read[0].square().mean(dim=1) - 1).abs().min() > 1e-3
+    return ResidualMLP(5, 3, sizes, activation, 0.0, condition, g)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -378,7 +361,6 @@ def make_model(prior: str = "mixture", n_decoders: int = 1) -> tuple[TableCVAE, 
         backbone=MLP(),
         n_decoders=n_decoders,
         dropout=0.0,
-        output_norm=True,
         input_noise=0.1,
         self_masking=False,
         n_factors=4,
