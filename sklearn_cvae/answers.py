@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -41,6 +41,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     n_jobs: int | None
     handle_unknown: str
     verbose: Any
+    _validate_params: Callable[[], None]
 
     def transform(self, X: Any) -> Array:
         """Return latent features, E[z | observed cells, c].
@@ -80,7 +81,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ValueError
             For conditions that the model does not know, all at once.
         """
-        check_is_fitted(self)
+        self._check_ready()
         index = row_index(Z)
         Z = check_array(Z, dtype=np.float32, input_name="Z")
         if Z.shape[1] != self._module.n_components:
@@ -158,7 +159,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> len(drawn), int(drawn["year"].min()), sorted(drawn["species"].unique())
         (50, 2008, ['Adelie', 'Gentoo'])
         """
-        check_is_fitted(self)
+        self._check_ready()
         drawing = read_drawing(
             self._table, conditions, n_samples, random_state, temperature, n_sweeps
         )
@@ -201,7 +202,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> [len(batch) for batch in cvae.sample_batches(250, batch_size=100)]
         [100, 100, 50]
         """
-        check_is_fitted(self)
+        self._check_ready()
         check_count("batch_size", batch_size, 1)
         drawing = read_drawing(
             self._table, conditions, n_samples, random_state, temperature, n_sweeps
@@ -399,9 +400,14 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _threads(self) -> AbstractContextManager[None]:
         return torch_threads(1 if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
+    def _check_ready(self) -> None:
+        """Refuse what is not fitted, and parameters that were since set to what cannot be."""
+        check_is_fitted(self)
+        self._validate_params()
+
     def _read(self, X: Any) -> tuple[Any, Array]:
         """Check a table against the training table and return it, and its numbers."""
-        check_is_fitted(self)
+        self._check_ready()
         X = checked_table(self, X, reset=False)
         return X, self._table.read(X, strict=self.handle_unknown == "error")
 

@@ -155,6 +155,7 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
             boolean column per column of `indicator_features_`, if `add_indicator`.
         """
         check_is_fitted(self)
+        self._validate_params()
         asked = checked_table(self, X, reset=False)
         X, model = replace_values(asked, self.missing_values), self.estimator_
         if is_frame(X) and not is_frame(model._table.schema.frame):

@@ -273,3 +273,21 @@ def test_displays_of_dates_and_of_names_with_dollars(tmp_path):
         display.figure_.savefig(tmp_path / "check.png")
     first = display.lines["truth"].infer_objects()
     assert first.between(X["$a^$"].min(), X["$a^$"].max()).all()
+
+
+def test_parameters_that_are_set_after_fit_are_checked_too(penguins):
+    imputer = CVAEImputer(small(max_iter=1)).fit(penguins)
+    model = imputer.estimator_
+    with pytest.raises(ValueError, match=r"'strategy'.*'bogus'"):
+        imputer.set_params(strategy="bogus").transform(penguins)
+    imputer.set_params(strategy="mean")
+    for name, wrong in (("n_draws", 0), ("n_jobs", "two")):
+        good = getattr(model, name)
+        model.set_params(**{name: wrong})
+        for answer in (imputer.transform, model.impute, model.score_samples):
+            with pytest.raises(ValueError, match=f"'{name}'"):
+                answer(penguins)
+        with pytest.raises(ValueError, match=f"'{name}'"):
+            model.sample(3)
+        model.set_params(**{name: good})
+    assert len(imputer.transform(penguins)) == len(penguins)
