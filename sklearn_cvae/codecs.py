@@ -17,14 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from sklearn_cvae.binning import (
+    MAX_DECIMALS,
+    N_BINS,
+    SEEN_ONLY,
+    between,
+    bin_edges,
+    bin_starts,
+    cells_kept,
+    decimals_of,
+    knots_kept,
+    lean,
+    spikes,
+    usual_decimals,
+)
+
 Array = NDArray[Any]
 
-N_BINS = 48
-MIN_CELLS_PER_BIN = 8
-MAX_KNOTS, MAX_CELLS = 1024, 16_384
-SEEN_ONLY, MAX_DECIMALS = -1, 17
 TAIL_MASS = 1e-3
-N_EVEN, N_SEGMENTS = 65, 16
+N_EVEN, N_SEGMENTS, N_POSITIONS = 65, 16, 8
 N_QUANTILES, N_FAR = 96, 40
 # What a natural scale bears, and how far its atoms reach beyond the seen range, in deviations.
 FARTHEST, NARROWEST, MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS = 20.0, 1e-4, 0.05, 1.0, 2.0
@@ -186,19 +197,19 @@ class NumericCodec:
                 nan, np.zeros(1), "normal", no, no, one, nan, np.zeros(1), nan, one, SEEN_ONLY
             )
         values, counts = np.unique(cells, return_counts=True)
-        keep = _spread(counts)
+        keep = knots_kept(counts)
         knots = values[keep]
-        middles = _between(knots[:-1], knots[1:])
+        middles = between(knots[:-1], knots[1:])
         mass = np.bincount(np.searchsorted(middles, values, side="right"), counts) / len(cells)
         middle_rank = np.cumsum(mass) - mass / 2
-        spike = _spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
-        first = _bin_starts(middle_rank, spike, len(cells), n_bins)
-        edges = _edges(knots, first)
+        spike = spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
+        first = bin_starts(middle_rank, spike, len(cells), n_bins)
+        edges = bin_edges(knots, first)
         bin_of = np.searchsorted(edges[1:-1], cells, side="right")
         total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
         widths = np.where(spike[first[:-1]], 0.0, np.diff(edges))
-        kept = _thinned(cells, bin_of)
-        decimals = _decimals(values, len(cells))
+        kept = cells_kept(cells, bin_of)
+        decimals = usual_decimals(values, len(cells))
         continuous = decimals != SEEN_ONLY
         scale, scores = "normal", _standardise(ndtri(middle_rank), mass)
         if natural:
@@ -250,7 +261,7 @@ class NumericCodec:
     def _all_score_edges(self) -> Array:
         """Edges of the atoms; a single value's end bin reaches half a gap beyond it."""
         inner, scores = self.first[1:-1], self.scores
-        inner = _between(scores[inner - 1], scores[inner])
+        inner = between(scores[inner - 1], scores[inner])
         half_gaps = np.zeros(2)
         if not self.continuous and len(scores) > 1:
             half_gaps = np.array([scores[1] - scores[0], scores[-1] - scores[-2]]) / 2
@@ -271,6 +282,42 @@ class NumericCodec:
         ends = np.r_[self.scores[0], edges[1:n_bins], self.scores[-1]]
         even = np.linspace(0, n_bins, min(N_SEGMENTS, n_bins) + 1).round().astype(int)
         return np.unique(ends[even].astype(np.float32)).astype(float)
+
+    @cached_property
+    def neighbours(self) -> Array:
+        """The bin below, the bin itself and the bin above, of shape (n_bins, 3).
+
+        Beside the outermost ones there are themselves.
+        """
+        bins = np.arange(len(self.means))
+        return np.column_stack([np.maximum(bins - 1, 0), bins, np.minimum(bins + 1, bins[-1])])
+
+    @cached_property
+    def reach(self) -> Array:
+        """A bin's length over that between its neighbours' middles, counted in cells.
+
+        0 for a bin that is a single value, and where there is one bin only; of shape (n_bins,).
+        """
+        lengths = np.diff(self.first_cell)
+        middles = np.cumsum(lengths) - lengths / 2
+        apart = middles[self.neighbours[:, 2]] - middles[self.neighbours[:, 0]]
+        return np.divide(
+            lengths, apart, out=np.zeros(len(apart)), where=(self.widths > 0) & (apart > 0)
+        )
+
+    @cached_property
+    def end_scores(self) -> Array:
+        """Scores of the bins' ends in the column's units, of shape (n_bins + 1,)."""
+        return self.encode(bin_edges(self.knots, self.first))
+
+    @cached_property
+    def even_positions(self) -> Array:
+        """Where in each bin (0..1, by scores) evenly spaced numbers lie: (n_bins, N_POSITIONS)."""
+        edges, ends = bin_edges(self.knots, self.first), self.end_scores[:, None]
+        shares = (np.arange(N_POSITIONS) + 0.5) / N_POSITIONS
+        numbers = edges[:-1, None] * (1 - shares) + edges[1:, None] * shares
+        scores = self.encode(numbers.ravel()).reshape(numbers.shape)
+        return np.clip((scores - ends[:-1]) / np.maximum(np.diff(ends, axis=0), NARROWEST), 0, 1)
 
     @property
     def log_widths(self) -> Array:
@@ -309,7 +356,7 @@ class NumericCodec:
         """
         if np.isnan(self.knots[0]):
             return np.zeros(len(numbers))
-        edges = _edges(self.knots, self.first)
+        edges = bin_edges(self.knots, self.first)
         bin_of = np.searchsorted(edges[1:-1], numbers, side="right")
         density = -np.log(np.where(self.widths > 0, self.widths, 1.0))[bin_of]
         outer = (bin_of == 0) | (bin_of == len(self.means) - 1)
@@ -348,18 +395,28 @@ class NumericCodec:
     def quantile(self, probs: Array, q: Array) -> Array:
         """Return the number at quantile q of each row's distribution.
 
-        Within a bin these are the training cells, as often as they were there; between cells of a
-        continuous column, and beyond the seen range, numbers of as many decimals.
+        Within a bin these are the training cells, more of them towards the likelier neighbour (see
+        `lean`); between cells of a continuous column, and beyond the seen range, numbers of as
+        many decimals.
         """
         atom, within = _locate(probs, q)
         in_bin = np.clip(atom - len(self.below), 0, len(self.means) - 1)
-        drawn = self._in_bins(in_bin, within)
+        drawn = self._in_bins(in_bin, self._leaned(probs[:, self.bins], in_bin, within))
         beyond = (atom < self.bins.start) | (atom >= self.bins.stop)
         if beyond.any():
             edges = self._all_score_edges
             low, high = edges[atom[beyond]], edges[atom[beyond] + 1]
             drawn[beyond] = self._rounded(self._numbers(low + within[beyond] * (high - low)))
         return drawn
+
+    def _leaned(self, probs: Array, bins: Array, within: Array) -> Array:
+        """Turn positions in evenly filled bins into positions in bins that lean."""
+        density = np.maximum(probs / np.diff(self.first_cell), np.finfo(float).tiny)
+        beside = np.log(density[np.arange(len(bins))[:, None], self.neighbours[bins]])
+        slope = lean(beside[:, 0] - beside[:, 1], beside[:, 2] - beside[:, 1], self.reach[bins])
+        flat = np.abs(slope) < 1e-6
+        slope = np.where(flat, 1.0, slope)
+        return np.where(flat, within, np.log1p(within * np.expm1(slope)) / slope)
 
     def _in_bins(self, bins: Array, within: Array) -> Array:
         """Return the number at a position (0..1) within each bin."""
@@ -372,9 +429,9 @@ class NumericCodec:
             return drawn
         before = self.cells[np.maximum(chosen - 1, 0)]
         after = self.cells[np.minimum(chosen + 1, len(self.cells) - 1)]
-        ends = _between(before, drawn), _between(drawn, after)
-        between = self._rounded(ends[0] + (position - step) * (ends[1] - ends[0]))
-        return np.where((before < drawn) & (drawn < after), between, drawn)
+        ends = between(before, drawn), between(drawn, after)
+        new = self._rounded(ends[0] + (position - step) * (ends[1] - ends[0]))
+        return np.where((before < drawn) & (drawn < after), new, drawn)
 
     def _rounded(self, numbers: Array) -> Array:
         if self.decimals >= MAX_DECIMALS:
@@ -425,7 +482,7 @@ class NumericCodec:
 
     def _cells_beside(self, numbers: Array) -> Array:
         """Count the cells in each number's bin."""
-        bins = np.searchsorted(_edges(self.knots, self.first)[1:-1], numbers, side="right")
+        bins = np.searchsorted(bin_edges(self.knots, self.first)[1:-1], numbers, side="right")
         return np.diff(self.first_cell)[bins]
 
 
@@ -514,7 +571,7 @@ class GridCodec:
             scale=float(scale),
             segments=np.unique(ends.astype(np.float32)).astype(float),
             seen=cells[[0, -1]],
-            decimals=0 if whole else _decimals_of(np.unique(cells)),
+            decimals=0 if whole else decimals_of(np.unique(cells)),
             logged=logged or whole,
             whole=whole,
             zero=zero,
@@ -720,7 +777,7 @@ def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, re
     limit = MAX_SKEWNESS_OF_FEW if not continuous else MAX_SKEWNESS
     skewed = abs(scores**3 @ mass) > limit and not (continuous and scale == "linear")
     low, high = scores[first[1:-1] - 1], scores[first[1:-1]]
-    narrow = (np.diff(_between(low, high)) <= NARROWEST).any()
+    narrow = (np.diff(between(low, high)) <= NARROWEST).any()
     alike = (low.astype(np.float32) == high.astype(np.float32)).any()
     far = np.abs(scores).max() > FARTHEST
     return "normal" if far or narrow or alike or skewed else scale
@@ -798,78 +855,6 @@ def _merged(numbers: Array, lengths: Array, low: float, high: float) -> tuple[Ar
     total = np.bincount(owner, lengths, minlength=len(distinct))
     inside = (distinct >= low) & (distinct <= high)
     return distinct[inside], total[inside]
-
-
-def _spread(counts: Array) -> Array:
-    """Indices of at most about MAX_KNOTS values: the ends, the spikes and even quantiles."""
-    if len(counts) <= MAX_KNOTS:
-        return np.arange(len(counts))
-    cumulated = np.cumsum(counts)
-    even = np.searchsorted(cumulated, np.linspace(1, cumulated[-1], MAX_KNOTS))
-    spikes = np.flatnonzero(counts > cumulated[-1] / N_BINS)
-    return np.unique(np.r_[0, even, spikes, len(counts) - 1])
-
-
-def _thinned(cells: Array, bin_of: Array) -> Array:
-    """Indices of at most about MAX_CELLS cells at even ranks, with each bin's middle one."""
-    if len(cells) <= MAX_CELLS:
-        return np.arange(len(cells))
-    even = np.linspace(0, len(cells) - 1, MAX_CELLS).round().astype(int)
-    last = np.searchsorted(bin_of, np.unique(bin_of), side="right") - 1
-    middle = (np.searchsorted(bin_of, np.unique(bin_of)) + last) // 2
-    return np.unique(np.r_[even, middle])
-
-
-def _decimals(values: Array, n_cells: int) -> int:
-    """Return how many decimals a continuous column's values have, or SEEN_ONLY for others."""
-    if len(values) <= max(N_BINS, min(MAX_KNOTS, n_cells / 2)):
-        return SEEN_ONLY
-    return _decimals_of(values)
-
-
-def _decimals_of(values: Array) -> int:
-    """Return how many decimals numbers have."""
-    for decimals in range(MAX_DECIMALS):
-        if np.array_equal(np.round(values, decimals), values):
-            return decimals
-    return MAX_DECIMALS
-
-
-def _spikes(counts: Array, n_cells: int, *, all_kept: bool) -> Array:
-    """Which knots are values of their own: all of a discrete column, else frequent ones."""
-    if all_kept and len(counts) <= min(N_BINS, max(n_cells / 2, 1)):
-        return np.ones(len(counts), dtype=bool)
-    return counts > max(n_cells / N_BINS, MIN_CELLS_PER_BIN)
-
-
-def _bin_starts(middle_rank: Array, spike: Array, n_cells: int, n_bins: int) -> Array:
-    """First knot of each bin: even shares of the cells, halved again and again in the tails.
-
-    Each spike is a bin of its own. A long tail in one bin would be known by its mean alone.
-    """
-    n_bins = int(np.clip(n_cells // MIN_CELLS_PER_BIN, 1, n_bins))
-    n_halvings = int(np.log2(max(n_cells / n_bins / MIN_CELLS_PER_BIN, 1)))
-    tail = 0.5 ** np.arange(1, n_halvings + 1) / n_bins
-    cuts = np.sort(np.r_[np.linspace(0, 1, n_bins + 1)[1:-1], tail, 1 - tail])
-    share = np.searchsorted(cuts, middle_rank, side="right")
-    starts = (np.diff(share) > 0) | spike[1:] | spike[:-1]
-    return np.r_[0, np.flatnonzero(starts) + 1, len(spike)]
-
-
-def _edges(knots: Array, first: Array) -> Array:
-    """Bin edges in the column's units: halfway between knots, half a gap beyond the ends."""
-    if len(knots) == 1:
-        return np.repeat(knots, 2)
-    inner = _between(knots[first[1:-1] - 1], knots[first[1:-1]])
-    low = knots[0] - (knots[1] - knots[0]) / 2
-    high = knots[-1] + (knots[-1] - knots[-2]) / 2
-    return np.r_[low, inner, high]
-
-
-def _between(low: Array, high: Array) -> Array:
-    """Return numbers above low and at most high: halfway, unless rounding forbids."""
-    middle = low / 2 + high / 2
-    return np.where((middle > low) & (middle < high), middle, high)
 
 
 def _standardise(scores: Array, mass: Array) -> Array:

@@ -6,6 +6,7 @@ log-probabilities, and the probabilities of its codecs' atoms.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,8 @@ from scipy.special import stdtr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_cvae.codecs import Array, Codec, GridCodec, LevelCodec, NumericCodec
+from sklearn_cvae.binning import lean
+from sklearn_cvae.codecs import NARROWEST, Array, Codec, GridCodec, LevelCodec, NumericCodec
 
 GAUSSIAN_SHARE = 0.5
 LOG_2PI = float(np.log(2 * np.pi))
@@ -80,10 +82,7 @@ class Kind(nn.Module):
 
     def _buffer(self, name: str, rows: list[Array], fill: float, width: int) -> None:
         """Register ragged rows as one padded float32 buffer of shape (m, width)."""
-        padded = np.full((len(rows), width), fill, dtype=np.float32)
-        for row, values in zip(padded, rows, strict=True):
-            row[: len(values)] = np.nan_to_num(values, nan=0.0, neginf=-np.inf)
-        self.register_buffer(name, torch.from_numpy(padded), persistent=False)
+        self.register_buffer(name, _padded(rows, fill, width), persistent=False)
 
     @staticmethod
     def log_volume(codec: Any, numbers: Array) -> Array:
@@ -319,6 +318,51 @@ class Numeric(Kind):
         return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
 
 
+class _WithinBins(nn.Module):
+    """Log densities of numbers within bins, over those of evenly spaced ones; see `binning.lean`.
+
+    Parameters
+    ----------
+    codecs : list of NumericCodec
+    n_bins : int
+        Most bins of a codec.
+    """
+
+    neighbours: Tensor
+    log_cells: Tensor
+    reach: Tensor
+    starts: Tensor
+    lengths: Tensor
+    even_positions: Tensor
+
+    def __init__(self, codecs: list[NumericCodec], n_bins: int) -> None:
+        super().__init__()
+        neighbours = _padded([c.neighbours for c in codecs], 0.0, n_bins).long()
+        self.register_buffer("neighbours", neighbours, persistent=False)
+        cells = [np.diff(c.first_cell)[c.neighbours] for c in codecs]
+        ends = [c.end_scores for c in codecs]
+        for name, rows in {
+            "log_cells": [np.log(of_bins) for of_bins in cells],
+            "reach": [c.reach for c in codecs],
+            "starts": [e[:-1] for e in ends],
+            "lengths": [np.fmax(np.diff(e), NARROWEST) for e in ends],
+            "even_positions": [c.even_positions for c in codecs],
+        }.items():
+            self.register_buffer(name, _padded(rows, 1.0, n_bins), persistent=False)
+
+    def forward(self, logits: Tensor, bins: Tensor, values: Tensor) -> Tensor:
+        """Map (n, m, n_bins) logits and (n, m) bins and values to (n, m)."""
+        columns = torch.arange(len(self.reach), device=bins.device)
+        beside = logits.gather(-1, self.neighbours[columns, bins]) - self.log_cells[columns, bins]
+        below, here, above = beside.unbind(-1)
+        slope = lean(below - here, above - here, self.reach[columns, bins])
+        even = slope[..., None] * self.even_positions[columns, bins]
+        log_mean = even.logsumexp(-1) - math.log(even.shape[-1])
+        position = (values - self.starts[columns, bins]) / self.lengths[columns, bins]
+        beyond = (position - 0.5).abs() > 0.501
+        return torch.where(beyond, 0.0, slope * position.clamp(0, 1) - log_mean)
+
+
 class Histogram(Numeric):
     r"""Bins with a discretised Gaussian tilted by free logits, on the scale of scores.
 
@@ -327,7 +371,8 @@ class Histogram(Numeric):
     `t_b` is the bin's centre, `w_b` its width, `mu` and `eta` are network outputs, and `sigma` is
     one learned number per column. The Gaussian part lets bins share strength; the logits can take
     any shape.
-    Inside a bin the density is uniform; a bin that is one repeated value has a mass.
+    Inside a bin the log density is linear (see `binning.lean`); a bin that is one repeated value
+    has a mass.
 
     Training scores a cell by this and by the Gaussian alone, in equal parts: the histogram does
     not know that neighbouring bins are alike, and learns that from the Gaussian (measured in
@@ -364,6 +409,7 @@ class Histogram(Numeric):
         is_bin = np.array([(b.start <= atoms) & (atoms < b.stop) for b in bins])
         self.register_buffer("bin_of_atom", torch.from_numpy(bin_of), persistent=False)
         self.register_buffer("is_bin", torch.from_numpy(is_bin), persistent=False)
+        self.within = _WithinBins(codecs, n_bins) if any(c.reach.any() for c in codecs) else None
         smooth = [[GAUSSIAN_SHARE * (c.scale != "normal" and c.continuous)] for c in codecs]
         self._buffer("gaussian_share", [np.array(share) for share in smooth], 0.0, 1)
 
@@ -383,12 +429,17 @@ class Histogram(Numeric):
         """Return the bin of each value; the outermost hold what lies beyond the seen range."""
         return torch.searchsorted(self.bin_edges, values.T.contiguous(), right=True).T
 
+    def _log_prob(self, logits: Tensor, values: Tensor) -> Tensor:
+        bins = self._bins(values)
+        of_bin = _pick(logits, bins)
+        return of_bin if self.within is None else of_bin + self.within(logits, bins, values)
+
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        return _pick(self._logits(*self._split(params)), self._bins(values))
+        return self._log_prob(self._logits(*self._split(params)), values)
 
     def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
         mu, eta = self._split(params)
-        histogram = _pick(self._logits(mu, eta), self._bins(values))
+        histogram = self._log_prob(self._logits(mu, eta), values)
         gaussian = _normal_log_prob(values, mu[..., 0], self.log_sigma.clamp(-4, 4))
         return (1 - GAUSSIAN_SHARE) * histogram + GAUSSIAN_SHARE * gaussian
 
@@ -772,6 +823,14 @@ def _log_mass(counts: Tensor, rate: Tensor, dispersion: Tensor | None) -> Tensor
 
 def _normal_log_prob(values: Tensor, mu: Tensor, log_sigma: Tensor) -> Tensor:
     return -0.5 * (((values - mu) * torch.exp(-log_sigma)) ** 2 + LOG_2PI) - log_sigma
+
+
+def _padded(rows: list[Array], fill: float, width: int) -> Tensor:
+    """Return ragged rows as one float32 tensor of shape (m, width, ...)."""
+    padded = np.full((len(rows), width, *rows[0].shape[1:]), fill, dtype=np.float32)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = np.nan_to_num(values, nan=0.0, neginf=-np.inf)
+    return torch.from_numpy(padded)
 
 
 def _pick(logits: Tensor, atoms: Tensor) -> Tensor:

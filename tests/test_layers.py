@@ -12,10 +12,11 @@ import sklearn_cvae
 ROOT = Path(sklearn_cvae.__file__).parent
 BOTTOM: set[str] = set()
 OURS = {
-    "codecs": BOTTOM,
+    "binning": BOTTOM,
+    "codecs": {"binning"},
     "columns": {"codecs"},
     "ties": {"codecs"},
-    "likelihoods": {"codecs"},
+    "likelihoods": {"binning", "codecs"},
     "factors": {"networks"},
     "networks": BOTTOM,
     "objectives": BOTTOM,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_cvae.codecs import SEEN_ONLY, LevelCodec, NumericCodec, _edges
+from sklearn_cvae.binning import SEEN_ONLY, bin_edges
+from sklearn_cvae.codecs import LevelCodec, NumericCodec
 from sklearn_cvae.likelihoods import LIKELIHOODS, LogNormal, Poisson
 
 RNG = np.random.default_rng(0)
@@ -48,7 +49,7 @@ def test_bins_hold_their_own_cells(name, natural):
     edges = codec.score_edges[codec.bins.start : codec.bins.stop - 1].astype(np.float32)
     bins = np.searchsorted(edges, codec.encode(cells), side="right")
     onehot = np.eye(codec.n_atoms)[bins + codec.bins.start]
-    edges = _edges(codec.knots, codec.first)
+    edges = bin_edges(codec.knots, codec.first)
     low, high = edges[:-1][bins], edges[1:][bins]
     assert ((cells >= low) & (cells <= high)).all()
     for decode in (codec.mean, codec.median, codec.mode):
