@@ -277,6 +277,60 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
     assert total == pytest.approx(1.0, abs=0.01)
 
 
+def test_numbers_within_a_bin_lean_towards_the_likelier_neighbour():
+    codec = NumericCodec.fit(np.linspace(0, 1, 960))
+    edges, within = bin_edges(codec.knots, codec.first), np.linspace(0.001, 0.999, 999)
+
+    def mean_position(below, here, above):
+        probs = np.zeros((len(within), codec.n_atoms))
+        probs[:, 19:22] = below, here, above
+        drawn = codec.quantile(probs, below + here * within)
+        assert ((edges[20] - 1e-9 <= drawn) & (drawn <= edges[21] + 1e-9)).all()
+        return ((drawn - edges[20]) / (edges[21] - edges[20])).mean()
+
+    assert mean_position(0.3, 0.4, 0.3) == pytest.approx(0.5, abs=0.001)
+    # A density that grows by a factor of e from bin to bin: 1 / (1 - 1 / e) - 1.
+    growing = np.exp([-1.0, 0.0, 1.0]) / np.exp([-1.0, 0.0, 1.0]).sum()
+    assert mean_position(*growing) == pytest.approx(0.582, abs=0.005)
+    assert mean_position(*growing[::-1]) == pytest.approx(0.418, abs=0.005)
+    assert mean_position(0.0, 0.1, 0.9) > 0.75
+
+
+@pytest.mark.parametrize("ends", [(-2.0, 3.0), (5.0, 6.0)])
+def test_draws_have_the_density_of_the_histogram_within_bins_too(ends):
+    # Of evenly spaced numbers, since draws follow the training cells within a bin.
+    even = NumericCodec.fit(np.linspace(*ends, 960), natural=True)
+    kind = LIKELIHOODS["histogram"]([0], [even])
+    params = torch.zeros(1, kind.n_params)
+    params[0, 1:] = 2 * torch.sin(torch.arange(kind.n_bins))
+    q = (np.arange(40_000) + 0.5) / 40_000
+    probs = np.broadcast_to(kind.probs(params)[0].double().detach().numpy(), (40_000, even.n_atoms))
+    drawn = even.quantile(probs, q)
+    grid = np.linspace(*ends, 200_001)
+    values = torch.tensor(even.encode(grid))[:, None]
+    log_p = kind.log_prob(params.expand(len(grid), -1), values)[:, 0].detach().numpy()
+    cdf = np.cumsum(np.exp(log_p + even.log_volume(grid))) * (grid[1] - grid[0])
+    assert np.abs(np.interp(drawn, grid, cdf) - q).max() < 0.01
+    within = (even.score_edges[30] < even.encode(grid)) & (even.encode(grid) < even.score_edges[31])
+    assert np.ptp(log_p[within]) > 0.5
+
+
+@pytest.mark.parametrize("natural", [False, True])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_densities_within_bins_are_numbers_for_every_column(name, natural):
+    codec = NumericCodec.fit(COLUMNS[name], natural=natural)
+    kind = LIKELIHOODS["histogram"]([0], [codec])
+    cells = COLUMNS[name][~np.isnan(COLUMNS[name])]
+    span = np.ptp(cells) or 1.0
+    numbers = np.r_[cells, cells.min() - span, cells.max() + span, 0.0]
+    params = 3 * torch.randn((len(numbers), kind.n_params), generator=torch.manual_seed(0))
+    params.requires_grad_()
+    log_prob = kind.log_prob(params, torch.tensor(codec.encode(numbers))[:, None])
+    log_prob.sum().backward()
+    assert torch.isfinite(log_prob).all()
+    assert torch.isfinite(params.grad).all()
+
+
 def test_a_column_that_was_always_zero_has_a_density_elsewhere():
     codec = NumericCodec.fit(np.zeros(20), natural=True)
     log_volume = codec.log_volume(np.array([0.0, 1.0, 1e10]))
