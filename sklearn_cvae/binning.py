@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-N_BINS = 48
+N_BINS, N_FINE_BINS = 48, 96
 MIN_CELLS_PER_BIN = 8
 MAX_KNOTS, MAX_CELLS = 1024, 16_384
 SEEN_ONLY, MAX_DECIMALS = -1, 17

@@ -20,6 +20,7 @@ from scipy.special import ndtr, ndtri
 from sklearn_cvae.binning import (
     MAX_DECIMALS,
     N_BINS,
+    N_FINE_BINS,
     SEEN_ONLY,
     between,
     bin_edges,
@@ -155,6 +156,8 @@ class NumericCodec:
     decimals : int
         Decimals of numbers drawn between cells; SEEN_ONLY where only cells are drawn, since a
         column of few distinct values has gaps that mean something.
+    leans : bool
+        Whether numbers within a bin lean towards the likelier neighbour; see `binning.lean`.
     """
 
     knots: Array
@@ -168,9 +171,10 @@ class NumericCodec:
     cells: Array
     first_cell: Array
     decimals: int
+    leans: bool
 
     @classmethod
-    def fit(cls, numbers: Array, *, natural: bool = False, n_bins: int = N_BINS) -> Self:
+    def fit(cls, numbers: Array, *, natural: bool = False, fine: bool = False) -> Self:
         """Learn the scale and the bins from a column's observed cells.
 
         Parameters
@@ -179,8 +183,9 @@ class NumericCodec:
             NaN where missing.
         natural : bool, default=False
             Whether to take a natural scale, if one suits the column.
-        n_bins : int, default=48
-            Most bins, but for those in the tails.
+        fine : bool, default=False
+            Whether there are at most 96 bins in place of 48, but for those in the tails, within
+            which the log density is linear.
 
         Examples
         --------
@@ -194,7 +199,7 @@ class NumericCodec:
             one = np.array([0, 1])
             no = np.empty(0)
             return cls(
-                nan, np.zeros(1), "normal", no, no, one, nan, np.zeros(1), nan, one, SEEN_ONLY
+                nan, np.zeros(1), "normal", no, no, one, nan, np.zeros(1), nan, one, SEEN_ONLY, fine
             )
         values, counts = np.unique(cells, return_counts=True)
         keep = knots_kept(counts)
@@ -203,7 +208,7 @@ class NumericCodec:
         mass = np.bincount(np.searchsorted(middles, values, side="right"), counts) / len(cells)
         middle_rank = np.cumsum(mass) - mass / 2
         spike = spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
-        first = bin_starts(middle_rank, spike, len(cells), n_bins)
+        first = bin_starts(middle_rank, spike, len(cells), N_FINE_BINS if fine else N_BINS)
         edges = bin_edges(knots, first)
         bin_of = np.searchsorted(edges[1:-1], cells, side="right")
         total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
@@ -231,6 +236,7 @@ class NumericCodec:
             cells=cells[kept],
             first_cell=np.searchsorted(bin_of[kept], np.arange(len(first))),
             decimals=decimals,
+            leans=fine,
         )
 
     @property
@@ -285,10 +291,7 @@ class NumericCodec:
 
     @cached_property
     def neighbours(self) -> Array:
-        """The bin below, the bin itself and the bin above, of shape (n_bins, 3).
-
-        Beside the outermost ones there are themselves.
-        """
+        """The bin below, the bin itself and the bin above, of shape (n_bins, 3)."""
         bins = np.arange(len(self.means))
         return np.column_stack([np.maximum(bins - 1, 0), bins, np.minimum(bins + 1, bins[-1])])
 
@@ -296,14 +299,15 @@ class NumericCodec:
     def reach(self) -> Array:
         """A bin's length over that between its neighbours' middles, counted in cells.
 
-        0 for a bin that is a single value, and where there is one bin only; of shape (n_bins,).
+        0 for a bin that does not lean: a single value, and the outermost, one side of which is
+        unknown; of shape (n_bins,).
         """
         lengths = np.diff(self.first_cell)
         middles = np.cumsum(lengths) - lengths / 2
-        apart = middles[self.neighbours[:, 2]] - middles[self.neighbours[:, 0]]
-        return np.divide(
-            lengths, apart, out=np.zeros(len(apart)), where=(self.widths > 0) & (apart > 0)
-        )
+        reach = np.zeros(len(lengths))
+        if self.leans:
+            reach[1:-1] = lengths[1:-1] / (middles[2:] - middles[:-2])
+        return np.where(self.widths > 0, reach, 0.0)
 
     @cached_property
     def end_scores(self) -> Array:
@@ -395,13 +399,14 @@ class NumericCodec:
     def quantile(self, probs: Array, q: Array) -> Array:
         """Return the number at quantile q of each row's distribution.
 
-        Within a bin these are the training cells, more of them towards the likelier neighbour (see
-        `lean`); between cells of a continuous column, and beyond the seen range, numbers of as
-        many decimals.
+        Within a bin these are the training cells, as often as they were there or, if it leans,
+        more of them towards the likelier neighbour; between cells of a continuous column, and
+        beyond the seen range, numbers of as many decimals.
         """
         atom, within = _locate(probs, q)
         in_bin = np.clip(atom - len(self.below), 0, len(self.means) - 1)
-        drawn = self._in_bins(in_bin, self._leaned(probs[:, self.bins], in_bin, within))
+        leaned = self._leaned(probs[:, self.bins], in_bin, within) if self.leans else within
+        drawn = self._in_bins(in_bin, leaned)
         beyond = (atom < self.bins.start) | (atom >= self.bins.stop)
         if beyond.any():
             edges = self._all_score_edges

@@ -371,8 +371,8 @@ class Histogram(Numeric):
     `t_b` is the bin's centre, `w_b` its width, `mu` and `eta` are network outputs, and `sigma` is
     one learned number per column. The Gaussian part lets bins share strength; the logits can take
     any shape.
-    Inside a bin the log density is linear (see `binning.lean`); a bin that is one repeated value
-    has a mass.
+    Inside a bin the density is uniform, of columns with fine bins its log is linear (see
+    `binning.lean`); a bin that is one repeated value has a mass.
 
     Training scores a cell by this and by the Gaussian alone, in equal parts: the histogram does
     not know that neighbouring bins are alike, and learns that from the Gaussian (measured in

@@ -37,7 +37,7 @@ from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 
 MIN_LEVELS = 100
 # Numbers whose rank correlation with another is so high get more bins, if they have so many cells.
-FOLLOWS, N_FINE_BINS, MANY_CELLS = 0.8, 96, 20_000
+FOLLOWS, MANY_CELLS = 0.8, 20_000
 NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
 # How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
 UNSUPPORTED = (
@@ -218,9 +218,9 @@ class TableCodec:
         return learned._with_ties(series, values) if tied else (learned, values)
 
     def _with_fine_bins(self, series: list[Any], values: Array) -> Self:
-        """Give numbers that follow another one more bins, and encode them anew in `values`.
+        """Give numbers that follow another one finer bins, and encode them anew in `values`.
 
-        Draws resolve dependence no finer than bins. Where there is none, more bins only help to
+        Draws resolve dependence no finer than bins. Where there is none, finer ones only help to
         learn rows by heart.
         """
         many = np.sum(~np.isnan(values), axis=0) >= MANY_CELLS
@@ -235,7 +235,7 @@ class TableCodec:
             codec = codecs[j]
             if isinstance(codec, NumericCodec) and codec.continuous and others.max() >= FOLLOWS:
                 cells = self.columns[j].read(series[j])
-                codecs[j] = NumericCodec.fit(cells, natural=True, n_bins=N_FINE_BINS)
+                codecs[j] = NumericCodec.fit(cells, natural=True, fine=True)
                 values[:, j] = codecs[j].encode(cells)
         return replace(self, codecs=tuple(codecs))
 

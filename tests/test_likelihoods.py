@@ -278,7 +278,7 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
 
 
 def test_numbers_within_a_bin_lean_towards_the_likelier_neighbour():
-    codec = NumericCodec.fit(np.linspace(0, 1, 960))
+    codec = NumericCodec.fit(np.linspace(0, 1, 960), fine=True)
     edges, within = bin_edges(codec.knots, codec.first), np.linspace(0.001, 0.999, 999)
 
     def mean_position(below, here, above):
@@ -299,7 +299,7 @@ def test_numbers_within_a_bin_lean_towards_the_likelier_neighbour():
 @pytest.mark.parametrize("ends", [(-2.0, 3.0), (5.0, 6.0)])
 def test_draws_have_the_density_of_the_histogram_within_bins_too(ends):
     # Of evenly spaced numbers, since draws follow the training cells within a bin.
-    even = NumericCodec.fit(np.linspace(*ends, 960), natural=True)
+    even = NumericCodec.fit(np.linspace(*ends, 960), natural=True, fine=True)
     kind = LIKELIHOODS["histogram"]([0], [even])
     params = torch.zeros(1, kind.n_params)
     params[0, 1:] = 2 * torch.sin(torch.arange(kind.n_bins))
@@ -318,7 +318,7 @@ def test_draws_have_the_density_of_the_histogram_within_bins_too(ends):
 @pytest.mark.parametrize("natural", [False, True])
 @pytest.mark.parametrize("name", COLUMNS)
 def test_densities_within_bins_are_numbers_for_every_column(name, natural):
-    codec = NumericCodec.fit(COLUMNS[name], natural=natural)
+    codec = NumericCodec.fit(COLUMNS[name], natural=natural, fine=True)
     kind = LIKELIHOODS["histogram"]([0], [codec])
     cells = COLUMNS[name][~np.isnan(COLUMNS[name])]
     span = np.ptp(cells) or 1.0
