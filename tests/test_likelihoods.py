@@ -277,23 +277,32 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
     assert total == pytest.approx(1.0, abs=0.01)
 
 
-def test_numbers_within_a_bin_lean_towards_the_likelier_neighbour():
-    codec = NumericCodec.fit(np.linspace(0, 1, 960), fine=True)
-    edges, within = bin_edges(codec.knots, codec.first), np.linspace(0.001, 0.999, 999)
+def mean_position(codec, at, shares):
+    """Where in bin `at` (0..1) draws lie on the mean, if it and those beside it have such shares."""
+    within = np.linspace(0.001, 0.999, 999)
+    probs = np.zeros((len(within), codec.n_atoms))
+    probs[:, max(at - 1, 0) : at + 2] = shares
+    drawn = codec.quantile(probs, probs[:, :at].sum(axis=1) + probs[:, at] * within)
+    low, high = bin_edges(codec.knots, codec.first)[at : at + 2]
+    assert ((low - 1e-9 <= drawn) & (drawn <= high + 1e-9)).all()
+    return ((drawn - low) / (high - low)).mean()
 
-    def mean_position(below, here, above):
-        probs = np.zeros((len(within), codec.n_atoms))
-        probs[:, 19:22] = below, here, above
-        drawn = codec.quantile(probs, below + here * within)
-        assert ((edges[20] - 1e-9 <= drawn) & (drawn <= edges[21] + 1e-9)).all()
-        return ((drawn - edges[20]) / (edges[21] - edges[20])).mean()
 
-    assert mean_position(0.3, 0.4, 0.3) == pytest.approx(0.5, abs=0.001)
+def test_numbers_within_a_fine_bin_lean_towards_the_likelier_neighbour():
+    fine = NumericCodec.fit(np.linspace(0, 1, 960), fine=True)
+    assert mean_position(fine, 20, [0.3, 0.4, 0.3]) == pytest.approx(0.5, abs=0.001)
     # A density that grows by a factor of e from bin to bin: 1 / (1 - 1 / e) - 1.
     growing = np.exp([-1.0, 0.0, 1.0]) / np.exp([-1.0, 0.0, 1.0]).sum()
-    assert mean_position(*growing) == pytest.approx(0.582, abs=0.005)
-    assert mean_position(*growing[::-1]) == pytest.approx(0.418, abs=0.005)
-    assert mean_position(0.0, 0.1, 0.9) > 0.75
+    assert mean_position(fine, 20, growing) == pytest.approx(0.582, abs=0.005)
+    assert mean_position(fine, 20, growing[::-1]) == pytest.approx(0.418, abs=0.005)
+    assert mean_position(fine, 20, [0.0, 0.1, 0.9]) > 0.75
+
+
+def test_coarse_and_outermost_bins_do_not_lean():
+    coarse, fine = (NumericCodec.fit(np.linspace(0, 1, 960), fine=fine) for fine in (False, True))
+    assert mean_position(coarse, 20, [0.0, 0.1, 0.9]) == pytest.approx(0.5, abs=0.001)
+    assert mean_position(fine, 0, [0.1, 0.9]) == pytest.approx(0.5, abs=0.01)
+    assert mean_position(fine, len(fine.means) - 1, [0.9, 0.1]) == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("ends", [(-2.0, 3.0), (5.0, 6.0)])

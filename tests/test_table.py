@@ -572,6 +572,9 @@ def test_numbers_that_follow_others_have_finer_bins_where_there_are_many_cells(n
     table, values = TableCodec.fit(X, None, conditions=None, **parameters)
     n_bins = [len(codec.means) for codec in table.codecs]
     assert [n > 90 for n in n_bins] == [fine, fine, False]
+    assert [codec.leans for codec in table.codecs] == [fine, fine, False]
+    assert [bool(codec.reach[1:-1].all()) for codec in table.codecs] == [fine, fine, False]
+    assert not any(codec.reach[[0, -1]].any() for codec in table.codecs)
     assert (values == table.encode(table.read(X))).all()
     as_condition, _ = TableCodec.fit(X, None, conditions=["double"], **parameters)
     assert max(len(codec.means) for codec in as_condition.codecs) < 90
