@@ -112,15 +112,17 @@ SLOW = [pytest.param(c, marks=pytest.mark.slow) for c in ("layer_norm", "batch_n
 
 @pytest.mark.parametrize("conditioning", ["concat_all", "embedding", "film", "attention", *SLOW])
 def test_every_conditioning_follows_its_conditions(conditioning):
-    """x is 2 site + age, give or take 0.3."""
-    model = small(conditioning=conditioning, condition_features=["site", "age"], max_iter=30)
-    model.fit(mixed(1000))
-    for site, age in (("a", -1.0), ("c", 1.0)):
-        expected = 2.0 * "abc".index(site) + age
-        drawn = model.sample(400, {"site": site, "age": age}, random_state=0)
-        assert drawn["x"].mean() == pytest.approx(expected, abs=0.4)
-    unknown = model.sample(600, {"age": 0.0}, random_state=0)["x"]
-    assert unknown.std() > 1.2
+    """x is 2 site + age, give or take 0.3; one fit's spread of unknown sites varies by 0.1."""
+    settings = {"conditioning": conditioning, "condition_features": ["site", "age"], "max_iter": 30}
+    of_unknown = []
+    for seed in (0, 1):
+        model = small(**settings, random_state=seed).fit(mixed(1000))
+        for site, age in (("a", -1.0), ("c", 1.0)):
+            expected = 2.0 * "abc".index(site) + age
+            drawn = model.sample(400, {"site": site, "age": age}, random_state=0)
+            assert drawn["x"].mean() == pytest.approx(expected, abs=0.4)
+        of_unknown.append(model.sample(600, {"age": 0.0}, random_state=0)["x"].std())
+    assert np.mean(of_unknown) > 1.2
 
 
 @pytest.mark.parametrize("conditioning", ["embedding", "attention"])
