@@ -13,6 +13,7 @@ N_BINS, N_FINE_BINS = 48, 96
 MIN_CELLS_PER_BIN = 8
 MAX_KNOTS, MAX_CELLS = 1024, 16_384
 SEEN_ONLY, MAX_DECIMALS = -1, 17
+# No neighbour's log density counts as further from the bin's own than this.
 STEEPEST = 5.0
 
 

@@ -293,7 +293,7 @@ class NumericCodec:
     def neighbours(self) -> Array:
         """The bin below, the bin itself and the bin above, of shape (n_bins, 3)."""
         bins = np.arange(len(self.means))
-        return np.column_stack([np.maximum(bins - 1, 0), bins, np.minimum(bins + 1, bins[-1])])
+        return np.clip(bins[:, None] + [-1, 0, 1], 0, bins[-1])
 
     @cached_property
     def reach(self) -> Array:
@@ -416,9 +416,10 @@ class NumericCodec:
 
     def _leaned(self, probs: Array, bins: Array, within: Array) -> Array:
         """Turn positions in evenly filled bins into positions in bins that lean."""
-        density = np.maximum(probs / np.diff(self.first_cell), np.finfo(float).tiny)
-        beside = np.log(density[np.arange(len(bins))[:, None], self.neighbours[bins]])
-        slope = lean(beside[:, 0] - beside[:, 1], beside[:, 2] - beside[:, 1], self.reach[bins])
+        near = self.neighbours[bins]
+        density = probs[np.arange(len(bins))[:, None], near] / np.diff(self.first_cell)[near]
+        below, here, above = np.log(np.maximum(density, np.finfo(float).tiny)).T
+        slope = lean(below - here, above - here, self.reach[bins])
         flat = np.abs(slope) < 1e-6
         slope = np.where(flat, 1.0, slope)
         return np.where(flat, within, np.log1p(within * np.expm1(slope)) / slope)

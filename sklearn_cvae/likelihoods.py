@@ -359,8 +359,7 @@ class _WithinBins(nn.Module):
         even = slope[..., None] * self.even_positions[columns, bins]
         log_mean = even.logsumexp(-1) - math.log(even.shape[-1])
         position = (values - self.starts[columns, bins]) / self.lengths[columns, bins]
-        beyond = (position - 0.5).abs() > 0.501
-        return torch.where(beyond, 0.0, slope * position.clamp(0, 1) - log_mean)
+        return slope * position.clamp(0, 1) - log_mean
 
 
 class Histogram(Numeric):
