@@ -8,7 +8,6 @@ quantiles and draws are written once for every likelihood.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -32,15 +31,23 @@ from sklearn_cvae.binning import (
     spikes,
     usual_decimals,
 )
+from sklearn_cvae.scales import (
+    NARROWEST,
+    SCALES,
+    ends_above,
+    ends_below,
+    natural_scale,
+    scores_on,
+    standardise,
+    thins_out,
+)
 
 Array = NDArray[Any]
 
 TAIL_MASS = 1e-3
 N_EVEN, N_SEGMENTS, N_POSITIONS = 65, 16, 8
 N_QUANTILES, N_FAR = 96, 40
-# What a natural scale bears, and how far its atoms reach beyond the seen range, in deviations.
-FARTHEST, NARROWEST, MAX_SHARE, MAX_SKEWNESS_OF_FEW, MAX_SKEWNESS = 20.0, 1e-4, 0.05, 1.0, 2.0
-N_BEYOND, REACH, THINNING = 8, 3.0, 0.4
+MAX_SHARE = 0.05
 MAX_LOG = 300.0
 
 
@@ -91,6 +98,12 @@ class LevelCodec:
     @property
     def n_atoms(self) -> int:
         return max(self.n_levels, 1)
+
+    @property
+    def spans(self) -> Array:
+        """Scalars at both ends of each atom, of shape (n_atoms, 2)."""
+        levels = np.arange(self.n_levels) if self.n_levels else np.array([np.nan])
+        return np.stack([levels, levels], axis=1)
 
     def encode(self, numbers: Array) -> Array:
         return numbers.astype(np.float32)
@@ -216,20 +229,20 @@ class NumericCodec:
         kept = cells_kept(cells, bin_of)
         decimals = usual_decimals(values, len(cells))
         continuous = decimals != SEEN_ONLY
-        scale, scores = "normal", _standardise(ndtri(middle_rank), mass)
+        scale, scores = "normal", standardise(ndtri(middle_rank), mass)
         if natural:
             repeats = bool(counts.max() > MAX_SHARE * len(cells))
-            scale = _natural_scale(knots, mass, first, continuous, repeats)
+            scale = natural_scale(knots, mass, first, continuous, repeats)
         if scale != "normal":
-            scores = _scores_on(scale, knots, mass)
-        is_open = _thins_out(scores, mass) & (counts[[0, -1]] == 1)
+            scores = scores_on(scale, knots, mass)
+        is_open = thins_out(scores, mass) & (counts[[0, -1]] == 1)
         is_open &= continuous & (scale != "normal")
         return cls(
             knots=knots,
             scores=scores,
             scale=scale,
-            below=_below(scores) if is_open[0] else np.empty(0),
-            above=_above(scale, scores, knots, cells.std()) if is_open[1] else np.empty(0),
+            below=ends_below(scores) if is_open[0] else np.empty(0),
+            above=ends_above(scale, scores, knots, cells.std()) if is_open[1] else np.empty(0),
             first=first,
             means=knots[0] + total / np.bincount(bin_of),
             widths=widths,
@@ -280,6 +293,14 @@ class NumericCodec:
         centres = _middles(self._all_score_edges)
         centres[self.bins] = np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
         return centres
+
+    @property
+    def spans(self) -> Array:
+        """Scores at both ends of each atom, alike of a single value, of shape (n_atoms, 2)."""
+        spans = np.stack([self._all_score_edges[:-1], self._all_score_edges[1:]], axis=1)
+        single = np.flatnonzero(self.widths == 0) + self.bins.start
+        spans[single] = self.score_centres[single, None]
+        return np.where(np.isnan(self.knots[0]), np.nan, spans)
 
     @property
     def segments(self) -> Array:
@@ -603,6 +624,17 @@ class GridCodec:
         return np.r_[ends[0] - 1, middles] if self.zero else middles
 
     @property
+    def spans(self) -> Array:
+        """Scores at both ends of each atom, alike of counts and of zero, of shape (n_atoms, 2)."""
+        if self.whole:
+            return np.stack([self.score_centres, self.score_centres], axis=1)
+        ends = self._scores(self.edges)
+        spans = np.stack([ends[:-1], ends[1:]], axis=1)
+        if self.zero:
+            spans[0] = self.score_centres[0]
+        return spans
+
+    @property
     def middles(self) -> Array:
         """The number in the middle of each atom, of shape (n_atoms,); one of a count's."""
         middles = _middles(self.edges)
@@ -742,81 +774,6 @@ class GridCodec:
         return (np.r_[0, means], np.r_[0, variances]) if self.zero else (means, variances)
 
 
-class Scale(NamedTuple):
-    """A natural scale of numbers, and the way back."""
-
-    to_scale: Callable[[Array], Array]
-    from_scale: Callable[[Array], Array]
-
-
-SCALES = {
-    "linear": Scale(np.positive, np.positive),
-    "log": Scale(np.log, np.exp),
-    "sqrt": Scale(np.sqrt, lambda scores: np.square(np.maximum(scores, 0))),
-}
-
-
-def _natural_scale(knots: Array, mass: Array, first: Array, continuous: bool, repeats: bool) -> str:
-    """Return a column's natural scale, or "normal" if none suits it.
-
-    Of numbers that are never negative, a scale ends at 0. Far cells, narrow bins and bins whose
-    cells are alike in float32 suit normal scores better, and so do columns of few values that are
-    skewed, numbers that roots or logs leave skewed, and a frequent value among many others.
-
-    Parameters
-    ----------
-    knots, mass : ndarray of shape (n_knots,)
-        Distinct values and their shares of the cells.
-    first : ndarray of shape (n_bins + 1,)
-        Index of each bin's first knot.
-    continuous : bool
-        Whether values hardly repeat.
-    repeats : bool
-        Whether one of them does, all the same.
-    """
-    if len(knots) < 3 or (continuous and repeats):
-        return "normal"
-    scale = "linear"
-    if continuous and knots[0] >= 0:
-        scale = "log" if knots[0] > 0 else "sqrt"
-    scores = _scores_on(scale, knots, mass)
-    limit = MAX_SKEWNESS_OF_FEW if not continuous else MAX_SKEWNESS
-    skewed = abs(scores**3 @ mass) > limit and not (continuous and scale == "linear")
-    low, high = scores[first[1:-1] - 1], scores[first[1:-1]]
-    narrow = (np.diff(between(low, high)) <= NARROWEST).any()
-    alike = (low.astype(np.float32) == high.astype(np.float32)).any()
-    far = np.abs(scores).max() > FARTHEST
-    return "normal" if far or narrow or alike or skewed else scale
-
-
-def _scores_on(scale: str, knots: Array, mass: Array) -> Array:
-    on_it = SCALES[scale].to_scale(knots)
-    return _standardise((on_it - on_it[0]) / (on_it[-1] - on_it[0]), mass)
-
-
-def _thins_out(scores: Array, mass: Array) -> Array:
-    """Whether cells grow rare towards the lower and the upper end, instead of ending at a bound.
-
-    From the outermost fiftieth of the cells to the end it is a quarter as far as from their
-    outermost tenth where cells are even, and more than half as far in thinning tails.
-    """
-    inner = np.interp([0.02, 0.1, 0.9, 0.98], np.cumsum(mass) - mass / 2, scores)
-    to_end = np.array([inner[0] - scores[0], scores[-1] - inner[3]])
-    return to_end > THINNING * np.array([inner[1] - inner[0], inner[3] - inner[2]])
-
-
-def _below(scores: Array) -> Array:
-    """Return ends of atoms below all scores, ever wider, down to REACH deviations."""
-    return scores[0] - REACH * (np.arange(N_BEYOND, 0, -1) / N_BEYOND) ** 2
-
-
-def _above(scale: str, scores: Array, knots: Array, deviation: float) -> Array:
-    """Return ends of atoms above all scores, up to REACH deviations of scores and of numbers."""
-    ends = SCALES[scale].to_scale(np.r_[knots[[0, -1]], knots[-1] + REACH * deviation])
-    reach = (ends[2] - ends[1]) / (ends[1] - ends[0]) * (scores[-1] - scores[0])
-    return scores[-1] + min(REACH, reach) * (np.arange(1, N_BEYOND + 1) / N_BEYOND) ** 2
-
-
 def _middles(edges: Array) -> Array:
     return edges[:-1] / 2 + edges[1:] / 2
 
@@ -861,12 +818,6 @@ def _merged(numbers: Array, lengths: Array, low: float, high: float) -> tuple[Ar
     total = np.bincount(owner, lengths, minlength=len(distinct))
     inside = (distinct >= low) & (distinct <= high)
     return distinct[inside], total[inside]
-
-
-def _standardise(scores: Array, mass: Array) -> Array:
-    centred = scores - scores @ mass
-    scale = np.sqrt(centred**2 @ mass)
-    return centred / scale if scale > 0 else centred
 
 
 def _locate(probs: Array, q: Array) -> tuple[Array, Array]:

@@ -232,6 +232,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Widths of the perceptrons' hidden layers, chosen or given.
     n_decoders_ : int
         How many decoders are averaged, chosen or given.
+    n_sweeps_ : int
+        How often a row that is imputed is completed and encoded again: 4 if that imputes a few
+        cells better that training does not see, surely, else 0.
     kl_per_latent_ : ndarray of shape (n_components,)
         Nats that each latent tells of a training row; 0 for one that collapsed.
     n_active_units_ : int
@@ -562,7 +565,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             rows = np.flatnonzero(target.any(axis=1))
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])
-            inference.calibrate(net.module_, unseen, target[rows])
+            inference.calibrate(net.module_, unseen, target[rows], self.n_draws)
             match_marginals(net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng))
         net.drop_training_state()
         return net
@@ -661,6 +664,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self.n_iter_ = len(net.history)
         self.hidden_layer_sizes_ = list(net.module_.hidden_layer_sizes)
         self.n_decoders_ = len(net.module_.decoder.members)
+        self.n_sweeps_ = int(net.module_.n_sweeps)
 
     def _report_collapse(self, cells: Cells) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""

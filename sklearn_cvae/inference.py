@@ -30,6 +30,8 @@ Decoder = Callable[[Codec, Array, int, slice], Array]
 CHUNK = 256
 N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
+# How often completed rows are encoded again to impute, if held-out cells say that it helps.
+N_IMPUTING_SWEEPS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, 30, 2.0
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3
@@ -127,13 +129,8 @@ def latent_activity(model: TableCVAE, cells: Cells) -> Activity:
     return Activity(kl.numpy(), (between / total).numpy())
 
 
-def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
-    """Set the model's `spread`: how much wider than the network says imputed cells are drawn.
-
-    The posterior network has seen its training rows and is too sure of others. The spread is the
-    one whose central 90 % intervals hold 90 % of held-out numbers; with few of them it stays near
-    `USUAL_SPREAD`, by a log-normal prior of deviation `USUAL_DEVIATION`. Coverage grows with the
-    spread, so that one spread's misfit bounds that of others, and few are tried.
+def calibrate(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> None:
+    """Set how cells are imputed, by held-out ones: the model's `n_sweeps` and `spread`.
 
     Parameters
     ----------
@@ -142,10 +139,47 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
         Rows with held-out cells, which are not visible; their values are known all the same.
     target : ndarray of shape (n, d), bool
         The held-out cells.
+    n_draws : int
+        Draws of z that cells are to be imputed by.
     """
-    if not any(isinstance(kind, Numeric) for kind in model.table_kinds):
-        return
     model.eval()
+    model.n_sweeps.fill_(0)
+    if np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
+        gains = _errors(model, cells, target, n_draws)
+        model.n_sweeps.fill_(N_IMPUTING_SWEEPS)
+        gains -= _errors(model, cells, target, n_draws)
+        surely = gains.mean() > SURE * gains.std() / np.sqrt(len(gains))
+        model.n_sweeps.fill_(N_IMPUTING_SWEEPS if surely else 0)
+    if any(isinstance(kind, Numeric) for kind in model.table_kinds):
+        model.spread.fill_(_usual_spread(model, cells, target))
+
+
+@torch.inference_mode()
+def _errors(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Array:
+    """Return the targeted cells' squared errors: of mean scores, and of levels' probabilities."""
+    noise, errors = _shared_noise(model, n_draws), []
+    for chunk in _chunks(model, cells):
+        scored = _padded(target[chunk.rows])
+        probs = _mean_probs(model, chunk, noise)
+        for kind, part in zip(model.table_kinds, probs, strict=True):
+            values = chunk.values[:, kind.columns]
+            if isinstance(kind, Numeric):
+                error = ((part * kind.centres).sum(-1) - values).square()
+            else:
+                right = part.gather(-1, kind.atoms(values)[..., None])[..., 0]
+                error = part.square().sum(-1) - 2 * right + 1
+            errors.append(error.cpu()[scored[:, kind.columns.cpu()]].double().numpy())
+    return np.concatenate(errors) if errors else np.empty(0)
+
+
+def _usual_spread(model: TableCVAE, cells: Cells, target: Array) -> float:
+    """Return how much wider than the network says imputed cells are to be drawn.
+
+    The posterior network has seen its training rows and is too sure of others. The spread is the
+    one whose central 90 % intervals hold 90 % of held-out numbers; with few of them it stays near
+    `USUAL_SPREAD`, by a log-normal prior of deviation `USUAL_DEVIATION`. Coverage grows with the
+    spread, so that one spread's misfit bounds that of others, and few are tried.
+    """
     spreads = np.array(SPREADS)
     log_prior = -0.5 * (np.log(spreads / USUAL_SPREAD) / USUAL_DEVIATION) ** 2
     at_most, tried = log_prior.copy(), np.zeros(len(spreads), dtype=bool)
@@ -157,18 +191,16 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
             misfit = 0.5 * len(position) * (covered - 0.9) ** 2 / (0.9 * 0.1)
             further = slice(best, None) if covered > 0.9 else slice(best + 1)
             at_most[further] = np.minimum(at_most[further], log_prior[further] - misfit)
-    model.spread.fill_(SPREADS[best])
+    return SPREADS[best]
 
 
 @torch.inference_mode()
 def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> Array:
     """Return where in their predictive distributions (0..1) the targeted numbers lie."""
-    uniforms = shared_uniforms(N_CALIBRATION_DRAWS, model.n_components)
-    within = np.random.default_rng(0)
+    noise, within = _shared_noise(model, N_CALIBRATION_DRAWS), np.random.default_rng(0)
     positions = []
     for chunk in _chunks(model, cells):
-        wide = chunk.widened(spread)
-        probs = _mean_probs(model, wide, uniforms)
+        probs = _mean_probs(model, chunk.widened(spread), noise)
         scored = _padded(target[chunk.rows])
         for kind, part in zip(model.table_kinds, probs, strict=True):
             if isinstance(kind, Numeric):
@@ -222,7 +254,8 @@ def impute_point(
 ) -> list[Array]:
     """Return numbers for all cells from their distribution given the visible ones.
 
-    The distribution is the average over `n_draws` draws of z whose noise all rows share.
+    The distribution is the average over `n_draws` draws of z whose noise all rows share; of a model
+    that imputes by sweeps, over the states of chains that begin at such draws, as many in all.
 
     Parameters
     ----------
@@ -240,16 +273,19 @@ def impute_point(
     numbers : list of ndarray of shape (n, d), float64
         One for each decoder.
     """
-    uniforms = shared_uniforms(n_draws, model.n_components)
+    noise = _shared_noise(model, n_draws)
 
     def probs(chunk: _Chunk) -> Tensor:
-        return _flat(_if_missing(model, _mean_probs(model, chunk.widened(spread), uniforms)))
+        mean = _mean_probs(model, chunk.widened(spread), noise)
+        return _flat(_if_missing(model, mean))
 
     return _decode(model, codecs, cells, probs, decoders)
 
 
 def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise) -> Array:
     """Return one joint draw of all cells given the visible ones, of shape (n, d), float64.
+
+    Of a model that imputes by sweeps, a row is drawn from one state of its chain, by chance.
 
     Parameters
     ----------
@@ -259,12 +295,18 @@ def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: 
     noise : RowNoise
         Each row's own randomness.
     """
+    n_sweeps, width = int(model.n_sweeps), model.n_components + model.n_columns
 
     def probs(chunk: _Chunk) -> Tensor:
-        u = _padded(noise.latent(chunk.rows, model.n_components + 1)).to(chunk.c.device)
-        wide = chunk.widened(model.spread)
-        drawn = _probs(model, _posterior_draw(model, wide, u), wide)
-        return _flat(_if_missing(model, drawn))
+        noises = [noise.latent(chunk.rows, model.n_components + 2)]
+        noises += [noise.again(k).latent(chunk.rows, width) for k in range(1, n_sweeps + 1)]
+        first, *others = (_padded(u).to(chunk.c.device) for u in noises)
+        states = _states(model, chunk.widened(model.spread), [first[:, :-1], *others])
+        drawn = _flat(_if_missing(model, next(states)))
+        for sweep, state in enumerate(states, start=1):
+            goes_on = first[:, -1:] * (n_sweeps + 1) >= sweep
+            drawn = torch.where(goes_on, _flat(_if_missing(model, state)), drawn)
+        return drawn
 
     return _decode(model, codecs, cells, probs, [partial(_draw_cells, noise)])[0]
 
@@ -535,10 +577,14 @@ def _whole(model: TableCVAE, codecs: Sequence[Codec], chunk: _Chunk, numbers: Ar
     drawn = encoded(codecs, numbers)
     known = _padded(~np.isnan(drawn)).to(chunk.c.device)
     fresh = _padded(np.nan_to_num(drawn)).to(chunk.c.device)
+    return _completed(model, chunk, fresh, known)
+
+
+def _completed(model: TableCVAE, chunk: _Chunk, values: Tensor, known: Tensor) -> _Chunk:
+    """Return the chunk with the known ones of some values shown wherever nothing was."""
     fixed = chunk.visible | chunk.given
-    return chunk.showing(
-        model, torch.where(fixed, chunk.values, fresh), (known | fixed) & ~chunk.given
-    )
+    values = torch.where(fixed, chunk.values, values)
+    return chunk.showing(model, values, (known | fixed) & ~chunk.given)
 
 
 def _posterior_draw(model: TableCVAE, chunk: _Chunk, u: Tensor) -> Tensor:
@@ -563,14 +609,45 @@ def _probs(model: TableCVAE, z: Tensor, chunk: _Chunk) -> list[Tensor]:
     return model.likelihood(z, chunk.c).expected(chunk.spread)
 
 
-def _mean_probs(model: TableCVAE, chunk: _Chunk, uniforms: Tensor) -> list[Tensor]:
-    """Return each kind's probabilities, averaged over draws of z whose noise all rows share."""
+def _mean_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> list[Tensor]:
+    """Return each kind's probabilities, averaged over chains whose noise all rows share."""
     total: list[Tensor] = []
-    for u in uniforms.to(chunk.c.device):
-        z = _posterior_draw(model, chunk, u.expand(CHUNK, -1))
-        probs = _probs(model, z, chunk)
-        total = [a + b for a, b in zip(total, probs, strict=True)] if total else probs
-    return [part / len(uniforms) for part in total]
+    for of_chain in zip(*noise, strict=True):
+        for probs in _states(model, chunk, [u.to(chunk.c.device) for u in of_chain]):
+            total = [a + b for a, b in zip(total, probs, strict=True)] if total else probs
+    n_states = sum(map(len, noise))
+    return [part / n_states for part in total]
+
+
+def _states(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield each kind's probabilities at a draw of z, then after each sweep.
+
+    A sweep draws the cells that are not visible, and z from the posterior of the completed rows
+    (pseudo-Gibbs sampling; see `sample`).
+
+    Parameters
+    ----------
+    model : TableCVAE
+    chunk : _Chunk
+    noise : sequence of Tensor of shape (width,) or (CHUNK, width)
+        Of the draw, n_components + 1 uniforms; of each sweep, n_components + n_columns.
+    """
+    probs = _probs(model, _posterior_draw(model, chunk, noise[0].expand(CHUNK, -1)), chunk)
+    yield probs
+    for u in noise[1:]:
+        of_z, of_cells = u.expand(CHUNK, -1).tensor_split([model.n_components], dim=1)
+        whole = _drawn_whole(model, chunk, _if_missing(model, probs), of_cells)
+        probs = _probs(model, whole.posterior.draw(_normal(of_z)), whole)
+        yield probs
+
+
+def _drawn_whole(model: TableCVAE, chunk: _Chunk, probs: list[Tensor], u: Tensor) -> _Chunk:
+    """Return the chunk with cells drawn from their probabilities wherever nothing was shown."""
+    values, known = chunk.values.clone(), chunk.visible.clone()
+    for kind, part in zip(model.table_kinds, probs, strict=True):
+        values[:, kind.columns] = kind.quantile(part, u[:, kind.columns].clamp(max=1 - 1e-6))
+        known[:, kind.columns] = kind.learned
+    return _completed(model, chunk, values, known).widened(chunk.spread)
 
 
 def _if_missing(model: TableCVAE, probs: list[Tensor]) -> list[Tensor]:
@@ -646,6 +723,24 @@ def _draw_cells(noise: RowNoise, codec: Codec, probs: Array, j: int, rows: slice
 # --------------------------------------------------------------------------------------
 # Randomness
 # --------------------------------------------------------------------------------------
+
+
+def _shared_noise(model: TableCVAE, n_draws: int) -> list[Tensor]:
+    """Return the noise of chains of `n_draws` sweeps in all, or as many draws if there are none.
+
+    Returns
+    -------
+    noise : list of Tensor of shape (n_chains, width), of length 1 + the model's sweeps
+        As `_states` takes it, of all chains.
+    """
+    n_sweeps = int(model.n_sweeps)
+    n_chains = -(-n_draws // max(n_sweeps, 1))
+    noise = [shared_uniforms(n_chains, model.n_components)]
+    width = model.n_components + model.n_columns
+    for sweep in range(1, n_sweeps + 1):  # any number of columns, which Sobol points do not bear
+        even = qmc.LatinHypercube(width, rng=np.random.default_rng(sweep)).random(n_chains)
+        noise.append(torch.from_numpy(even.astype(np.float32)))
+    return noise
 
 
 def shared_uniforms(n_draws: int, n_components: int) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sklearn_cvae.binning import lean
-from sklearn_cvae.codecs import NARROWEST, Array, Codec, GridCodec, LevelCodec, NumericCodec
+from sklearn_cvae.codecs import Array, Codec, GridCodec, LevelCodec, NumericCodec
+from sklearn_cvae.scales import NARROWEST
 
 GAUSSIAN_SHARE = 0.5
 LOG_2PI = float(np.log(2 * np.pi))
@@ -52,6 +53,9 @@ class Kind(nn.Module):
 
     numeric: ClassVar[bool]
     columns: Tensor
+    starts: Tensor
+    lengths: Tensor
+    learned: Tensor
 
     @classmethod
     def refuses(cls, numbers: Array, n_levels: int | None) -> str:
@@ -76,6 +80,12 @@ class Kind(nn.Module):
         self.register_buffer("columns", torch.tensor(columns), persistent=False)
         self.n_atoms = max(codec.n_atoms for codec in codecs)
         self.n_columns = len(codecs)
+        spans = [codec.spans for codec in codecs]
+        self._buffer("starts", [of_atoms[:, 0] for of_atoms in spans], 0.0, self.n_atoms)
+        self._buffer("lengths", [np.diff(of_atoms)[:, 0] for of_atoms in spans], 0.0, self.n_atoms)
+        # Which columns had cells to learn from: others have no value.
+        learned = torch.tensor([not np.isnan(of_atoms).any() for of_atoms in spans])
+        self.register_buffer("learned", learned, persistent=False)
         self.n_inputs: int
         self.n_features: int
         self.n_params: int
@@ -95,6 +105,17 @@ class Kind(nn.Module):
     def atoms(self, values: Tensor) -> Tensor:
         """Return the atom of each value, of shape (n, m)."""
         return values.long()
+
+    def quantile(self, probs: Tensor, q: Tensor) -> Tensor:
+        """Return values at quantiles (0..1) of distributions: (n, m, n_atoms), (n, m) -> (n, m)."""
+        cumulated = probs.cumsum(-1)
+        target = q[..., None] * cumulated[..., -1:]
+        atoms = torch.searchsorted(cumulated, target, right=True).clamp(max=self.n_atoms - 1)
+        mass, end = probs.gather(-1, atoms), cumulated.gather(-1, atoms)
+        within = ((target - end) / mass.clamp(min=1e-30) + 1).clamp(0, 1)[..., 0]
+        columns = torch.arange(self.n_columns, device=probs.device)
+        atoms = atoms[..., 0]
+        return self.starts[columns, atoms] + within * self.lengths[columns, atoms]
 
     def start(self, values: Tensor, observed: Tensor) -> None:
         """Set what the group learns besides the network's outputs from some rows, before training.

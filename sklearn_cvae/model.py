@@ -135,6 +135,7 @@ class TableCVAE(nn.Module):
     condition_inputs: Tensor
     mean_params: Tensor
     spread: Tensor
+    n_sweeps: Tensor
     tilt: Tensor
     start_tilt: Tensor
 
@@ -202,8 +203,10 @@ class TableCVAE(nn.Module):
         self.prior_net = prior.build(n_components, sum(widths), generator)
         self.linear_condition = Linear(self.n_linear, len(self.mean_params), generator, scale=0.0)
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
-        # How much wider than the network says held-out cells lie; see `inference.calibrate`.
+        # How much wider than the network says held-out cells lie, and how often completed rows are
+        # encoded again to impute; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("n_sweeps", torch.zeros((), dtype=torch.long))
         # Factors of atoms' probabilities in a draw's sweeps, and at its start; see `marginals`.
         n_atoms = sum(kind.n_columns * kind.n_atoms for kind in self.table_kinds)
         self.register_buffer("tilt", torch.ones(n_atoms))

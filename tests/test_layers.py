@@ -13,10 +13,11 @@ ROOT = Path(sklearn_cvae.__file__).parent
 BOTTOM: set[str] = set()
 OURS = {
     "binning": BOTTOM,
-    "codecs": {"binning"},
+    "scales": {"binning"},
+    "codecs": {"binning", "scales"},
     "columns": {"codecs"},
     "ties": {"codecs"},
-    "likelihoods": {"binning", "codecs"},
+    "likelihoods": {"binning", "codecs", "scales"},
     "factors": {"networks"},
     "networks": BOTTOM,
     "objectives": BOTTOM,

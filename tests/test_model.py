@@ -482,6 +482,6 @@ def test_few_spreads_are_tried_and_the_best_is_found(n, scale, monkeypatch):
         return log_prior - n * (covered - 0.9) ** 2 / 0.18
 
     monkeypatch.setattr(inference, "_positions", positions)
-    inference.calibrate(model, cells, cells.visible)
+    inference.calibrate(model, cells, cells.visible, 4)
     assert float(model.spread) == pytest.approx(max(inference.SPREADS, key=score))
     assert len(tried) == len(set(tried)) <= 6
