@@ -272,6 +272,11 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ValueError
             For an unknown strategy, or several imputations without `strategy="draw"`.
 
+        Notes
+        -----
+        If `n_sweeps_` is not 0, rows are completed, encoded and decoded so many times more, from a
+        quarter as many latent draws, and estimates are averages over all.
+
         Examples
         --------
         >>> from sklearn_cvae import ConditionalVAE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -131,6 +133,27 @@ def test_spread_is_learned_saved_and_used(of_numbers, numbers, tmp_path):
     std = of_numbers.impute(holes, return_std=True)[1]
     restored.net_.module_.spread.fill_(3.0)
     assert restored.impute(holes, return_std=True)[1].sum() > 1.2 * std.sum()
+
+
+def test_rows_imputed_by_sweeps_do_not_depend_on_others(of_numbers, numbers, tmp_path):
+    _, holes = numbers
+    swept = copy.deepcopy(of_numbers)
+    swept._module.n_sweeps.fill_(4)
+    save(swept, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.n_sweeps_ == 4
+    some = holes.iloc[[7, 300, 411, 5]]
+    for strategy in ("mean", "median", "draw"):
+        everywhere = swept.impute(holes, strategy=strategy, random_state=0)
+        pd.testing.assert_frame_equal(
+            swept.impute(some, strategy=strategy, random_state=0), everywhere.loc[some.index]
+        )
+        pd.testing.assert_frame_equal(
+            again.impute(holes, strategy=strategy, random_state=0), everywhere
+        )
+        known = holes.notna()
+        pd.testing.assert_frame_equal(everywhere.where(known), holes.where(known))
+        assert not everywhere.equals(of_numbers.impute(holes, strategy=strategy, random_state=0))
 
 
 def test_std_of_codecs_by_hand():

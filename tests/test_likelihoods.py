@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sklearn_cvae.binning import SEEN_ONLY, bin_edges
-from sklearn_cvae.codecs import LevelCodec, NumericCodec
+from sklearn_cvae.codecs import GridCodec, LevelCodec, NumericCodec
 from sklearn_cvae.likelihoods import LIKELIHOODS, LogNormal, Poisson
 
 RNG = np.random.default_rng(0)
@@ -218,6 +218,45 @@ def test_contract_of_every_kind(name):
         torch.testing.assert_close(probs.sum(-1), torch.ones(n, m), atol=1e-4, rtol=0)
         for j, codec in enumerate(codecs):
             assert (probs[:, j, codec.n_atoms :] == 0).all()
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_values_at_quantiles_are_those_of_the_codecs(name):
+    kind, codecs, _, params = make_kind(name, *some_columns(name))
+    probs = kind.expected(params).detach()
+    q = torch.from_numpy(RNG.random(probs.shape[:2]).astype(np.float32))
+    values = kind.quantile(probs, q)
+    for j, codec in enumerate(codecs):
+        if isinstance(codec, GridCodec) and not codec.whole and codec.decimals < 5:
+            continue  # numbers are rounded, and then may be another atom's
+        known = probs[:, j, : codec.n_atoms].double().numpy()
+        theirs = torch.from_numpy(codec.encode(codec.quantile(known, q[:, j].double().numpy())))
+        expected = torch.zeros_like(values)
+        expected[:, j] = theirs
+        same = (kind.atoms(values)[:, j] - kind.atoms(expected)[:, j]).abs()
+        assert (same > 1).float().mean() < 0.01
+        assert (same == 0).float().mean() > 0.9
+        if (same > 0).any():
+            assert torch.corrcoef(torch.stack([values[:, j], theirs]))[0, 1] > 0.995
+
+
+def test_values_fill_bins_evenly_and_repeated_ones_exactly():
+    kind, (codec, levels), _, _ = make_kind("histogram", COLUMNS["normal"], np.full(500, 2.0))
+    at = codec.bins.start + 20
+    probs = torch.zeros(5, 2, kind.n_atoms)
+    probs[:, 0, at], probs[:, 1, 0] = 1.0, 1.0
+    values = kind.quantile(probs, torch.linspace(0, 1, 5)[:, None].expand(5, 2).clamp(max=0.9999))
+    low, high = codec.score_edges[at - 1 : at + 1]
+    assert values[:, 0].numpy() == pytest.approx(np.linspace(low, high, 5), abs=1e-3)
+    assert (values[:, 1].numpy() == levels.encode(np.full(5, 2.0))).all()
+
+
+def test_columns_without_cells_have_no_values():
+    nothing = np.full(500, np.nan)
+    for name in ("histogram", "gaussian"):
+        kind = make_kind(name, COLUMNS["normal"], nothing)[0]
+        assert kind.learned.tolist() == [True, False]
+    assert LIKELIHOODS["categorical"]([0], [LevelCodec(0)]).learned.tolist() == [False]
 
 
 def test_a_histogram_goes_on_beyond_the_seen_range_where_cells_are_imputed():

@@ -395,6 +395,81 @@ def test_answers_do_not_see_hidden_cells():
     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("gain", "n", "expected"),
+    [(0.3, 100, 4), (0.1, 100, 0), (0.0, 100, 0), (-0.3, 100, 0), (0.3, 20, 0)],
+)
+def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected, monkeypatch):
+    model, _, cells = make_model()
+    tried = []
+
+    def errors(model, cells, target, n_draws):
+        tried.append(int(model.n_sweeps))
+        rng = np.random.default_rng(0)
+        return np.full(n, 1.0) if model.n_sweeps == 0 else 1 - gain + rng.normal(size=n)
+
+    target = np.zeros(cells.visible.shape, dtype=bool)
+    target.flat[:n] = True
+    monkeypatch.setattr(inference, "_errors", errors)
+    model.n_sweeps.fill_(4)
+    inference.calibrate(model, cells, target, 4)
+    assert tried == ([0, 4] if n >= 30 else [])
+    assert int(model.n_sweeps) == expected
+
+
+def test_errors_are_of_mean_scores_and_of_levels_probabilities():
+    model, _, cells = make_model()
+    target = np.zeros(cells.visible.shape, dtype=bool)
+    target[:40] = True
+    target[:40, 1] &= ~cells.given[:40, 1]
+    visible = cells.visible & ~target
+    hidden = Cells(cells.values, visible, cells.given)
+    by_column = []
+    for j in range(3):
+        only = target & (np.arange(3) == j)
+        by_column.append(inference._errors(model, hidden, only, 64))
+    assert sum(map(len, by_column)) == target.sum()
+    assert len(inference._errors(model, hidden, target, 64)) == target.sum()
+    n_given = 40 - target[:, 1].sum()
+    assert len(by_column[1]) == 40 - n_given
+    # Of an untrained model: about the variance of a score, and 1 - 1 / 3 of three levels.
+    assert by_column[0].mean() == pytest.approx(1.0, abs=0.5)
+    assert by_column[1].mean() == pytest.approx(2 / 3, abs=0.1)
+
+
+def test_sweeps_impute_the_mean_of_their_draws():
+    model, codecs, cells = make_model()
+    model.n_sweeps.fill_(3)
+    some = Cells(*(part[:40] for part in cells))
+    mean = inference.impute_point(model, codecs, some, [inference.point("mean")], 900)[0]
+    keys = inference.row_keys(some)
+    draws = np.stack(
+        [
+            inference.impute_draw(model, codecs, some, inference.RowNoise(seed, keys))
+            for seed in range(200)
+        ]
+    )
+    numbers = draws[:, :, [0, 2]]
+    error = (numbers.mean(axis=0) - mean[:, [0, 2]]) / (numbers.std(axis=0) / np.sqrt(200))
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(1.0, abs=0.25)
+
+
+def test_a_sweep_shows_what_was_drawn_and_keeps_what_is_known():
+    model, _, cells = make_model()
+    chunk = next(inference._chunks(model, cells))
+    probs = model.likelihood(torch.zeros(256, 4), chunk.c).expected()
+    u = torch.rand(256, 3, generator=generator())
+    whole = inference._drawn_whole(model, chunk, probs, u)
+    known = chunk.visible | chunk.given
+    assert torch.equal(whole.values[known], chunk.values[known])
+    assert (whole.values != chunk.values)[~known].float().mean() > 0.8
+    assert torch.equal(whole.visible, ~chunk.given)
+    model.table_kinds[0].learned[:] = False
+    whole = inference._drawn_whole(model, chunk, probs, u)
+    columns = model.table_kinds[0].columns
+    assert torch.equal(whole.visible[:, columns], chunk.visible[:, columns])
+
+
 def test_a_cell_has_the_mean_of_its_decoders_distributions():
     model, _, cells = make_model(n_decoders=3)
     for decoder in model.decoder.members:
