@@ -18,7 +18,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from sklearn_cvae.codecs import Cells, Choices, Codec
-from sklearn_cvae.likelihoods import Numeric
+from sklearn_cvae.likelihoods import Kind, Numeric
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.objectives import log_weights
 from sklearn_cvae.priors import DiagonalNormal
@@ -145,9 +145,9 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> No
     model.eval()
     model.n_sweeps.fill_(0)
     if np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
-        gains = _errors(model, cells, target, n_draws)
+        gains = _misfits(model, cells, target, n_draws)
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS)
-        gains -= _errors(model, cells, target, n_draws)
+        gains -= _misfits(model, cells, target, n_draws)
         surely = gains.mean() > SURE * gains.std() / np.sqrt(len(gains))
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS if surely else 0)
     if any(isinstance(kind, Numeric) for kind in model.table_kinds):
@@ -155,21 +155,42 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> No
 
 
 @torch.inference_mode()
-def _errors(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Array:
-    """Return the targeted cells' squared errors: of mean scores, and of levels' probabilities."""
-    noise, errors = _shared_noise(model, n_draws), []
+def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Array:
+    r"""Return how far the targeted cells lie from their distributions: CRPS, and half Brier scores.
+
+    .. math:: \int (F(x) - 1[x \ge y])^2 dx, \quad \frac12 \sum_l (p_l - 1[l = y])^2
+
+    The former is of scores. Both are 0 for a sure and right answer, and proper.
+
+    References
+    ----------
+    Gneiting, Raftery. Strictly Proper Scoring Rules, Prediction, and Estimation. JASA 2007.
+    """
+    noise, misfits = _shared_noise(model, n_draws), []
     for chunk in _chunks(model, cells):
         scored = _padded(target[chunk.rows])
         probs = _mean_probs(model, chunk, noise)
         for kind, part in zip(model.table_kinds, probs, strict=True):
             values = chunk.values[:, kind.columns]
             if isinstance(kind, Numeric):
-                error = ((part * kind.centres).sum(-1) - values).square()
+                misfit = _crps(kind, part, values)
             else:
-                right = part.gather(-1, kind.atoms(values)[..., None])[..., 0]
-                error = part.square().sum(-1) - 2 * right + 1
-            errors.append(error.cpu()[scored[:, kind.columns.cpu()]].double().numpy())
-    return np.concatenate(errors) if errors else np.empty(0)
+                misfit = _half_brier(kind, part, values)
+            misfits.append(misfit.cpu()[scored[:, kind.columns.cpu()]].double().numpy())
+    return np.concatenate(misfits)
+
+
+def _crps(kind: Numeric, probs: Tensor, values: Tensor) -> Tensor:
+    """Return the CRPS of values under probabilities of atoms, as if each were its centre."""
+    centres = kind.centres.expand_as(probs)
+    gaps = torch.diff(centres, dim=-1).clamp(min=0)  # beyond a column's own atoms there are none
+    beyond = centres[..., :-1] >= values[..., None]
+    return ((probs.cumsum(-1)[..., :-1] - beyond.float()).square() * gaps).sum(-1)
+
+
+def _half_brier(kind: Kind, probs: Tensor, values: Tensor) -> Tensor:
+    right = probs.gather(-1, kind.atoms(values)[..., None])[..., 0]
+    return (probs.square().sum(-1) + 1) / 2 - right
 
 
 def _usual_spread(model: TableCVAE, cells: Cells, target: Array) -> float:

@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from sklearn_cvae import inference, objectives, priors
 from sklearn_cvae.backbones import MLP
 from sklearn_cvae.codecs import Cells, LevelCodec, NumericCodec
+from sklearn_cvae.likelihoods import LIKELIHOODS, Histogram
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout, ResidualMLP
 from sklearn_cvae.priors import (
@@ -25,6 +26,7 @@ from sklearn_cvae.priors import (
 from sklearn_cvae.ties import Ties
 
 RNG = np.random.default_rng(0)
+TWO = NumericCodec.fit(np.repeat([5.0, 6.0], 9))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -410,14 +412,14 @@ def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected,
 
     target = np.zeros(cells.visible.shape, dtype=bool)
     target.flat[:n] = True
-    monkeypatch.setattr(inference, "_errors", errors)
+    monkeypatch.setattr(inference, "_misfits", errors)
     model.n_sweeps.fill_(4)
     inference.calibrate(model, cells, target, 4)
     assert tried == ([0, 4] if n >= 30 else [])
     assert int(model.n_sweeps) == expected
 
 
-def test_errors_are_of_mean_scores_and_of_levels_probabilities():
+def test_misfits_are_of_scores_and_of_levels_probabilities():
     model, _, cells = make_model()
     target = np.zeros(cells.visible.shape, dtype=bool)
     target[:40] = True
@@ -427,14 +429,28 @@ def test_errors_are_of_mean_scores_and_of_levels_probabilities():
     by_column = []
     for j in range(3):
         only = target & (np.arange(3) == j)
-        by_column.append(inference._errors(model, hidden, only, 64))
+        by_column.append(inference._misfits(model, hidden, only, 64))
     assert sum(map(len, by_column)) == target.sum()
-    assert len(inference._errors(model, hidden, target, 64)) == target.sum()
+    assert len(inference._misfits(model, hidden, target, 64)) == target.sum()
     n_given = 40 - target[:, 1].sum()
     assert len(by_column[1]) == 40 - n_given
-    # Of an untrained model: about the variance of a score, and 1 - 1 / 3 of three levels.
-    assert by_column[0].mean() == pytest.approx(1.0, abs=0.5)
-    assert by_column[1].mean() == pytest.approx(2 / 3, abs=0.1)
+    # Of an untrained model: the CRPS of a Gaussian score is 1 / sqrt(pi), three levels have
+    # (1 - 1 / 3) / 2.
+    assert by_column[0].mean() == pytest.approx(np.pi**-0.5, abs=0.1)
+    assert by_column[1].mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_misfits_by_hand():
+    kind = Histogram([0, 1], [NumericCodec.fit(np.repeat([0.0, 1.0, 3.0], 9)), TWO])
+    at = kind.centres
+    probs = torch.tensor([[[0.2, 0.5, 0.3], [0.4, 0.6, 0.0]]])
+    values = torch.stack([at[0, 1], at[1, 0]])[None]
+    gaps = torch.diff(at[0])
+    expected = torch.tensor([[0.2**2 * gaps[0] + 0.3**2 * gaps[1], 0.6**2 * (at[1, 1] - at[1, 0])]])
+    torch.testing.assert_close(inference._crps(kind, probs, values), expected)
+    levels = LIKELIHOODS["categorical"]([0], [LevelCodec(3)])
+    brier = inference._half_brier(levels, probs[:, :1], torch.ones(1, 1))
+    assert brier.item() == pytest.approx((0.2**2 + 0.5**2 + 0.3**2) / 2)
 
 
 def test_sweeps_impute_the_mean_of_their_draws():
