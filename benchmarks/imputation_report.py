@@ -88,16 +88,23 @@ def groups(results: pd.DataFrame) -> list[list[str]]:
     return [most] if len(most) == len(counts) else [most, list(counts.index)]
 
 
-def rank_sections(results: pd.DataFrame) -> list[str]:
-    """Return the tables of mean ranks of the methods that were run everywhere."""
+def rank_sections(means: pd.DataFrame, results: pd.DataFrame) -> list[str]:
+    """Return tables of mean ranks: of the methods that were run everywhere, and of all.
+
+    The former are of means over seeds, the latter of the runs that all methods share.
+    """
     texts = ["## Mean ranks", f"{OURS[1]!r} is ranked among the peers in {OURS[0]!r}'s place."]
-    methods = groups(results)[0]
-    n_methods = len(set(methods) - {OURS[1]})
-    shared = common(results, methods)
-    for part, words in PARTS.items():
-        rows = shared[shared["part"] == part]
-        if len(rows):
-            texts += [f"### {n_methods} methods, {words}", mean_ranks(rows).to_markdown()]
+    everywhere, every = groups(means)[0], groups(results)[-1]
+    asked = [(means, everywhere)] + [(results, every)] * (set(every) != set(everywhere))
+    for table, methods in asked:
+        shared = common(table, methods)
+        n_methods, n_runs = len(set(methods) - {OURS[1]}), len(shared[RUN].drop_duplicates())
+        of_runs = f", {n_runs} runs" if table is results else ""
+        for part, words in PARTS.items():
+            rows = shared[shared["part"] == part]
+            if len(rows):
+                title = f"### {n_methods} methods{of_runs}, {words}"
+                texts += [title, mean_ranks(rows).to_markdown()]
     return texts
 
 
@@ -286,7 +293,7 @@ def write_report(csv: Path, md: Path, png: Path) -> None:
     sections = [
         "# Imputation",
         PROTOCOL.strip(),
-        *rank_sections(means),
+        *rank_sections(means, results),
         *duel_sections(results),
         *table_sections(means),
         *ratio_sections(results),

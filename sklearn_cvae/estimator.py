@@ -565,7 +565,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             rows = np.flatnonzero(target.any(axis=1))
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])
-            inference.calibrate(net.module_, unseen, target[rows], self.n_draws)
+            inference.calibrate(net.module_, unseen, target[rows])
             match_marginals(net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng))
         net.drop_training_state()
         return net

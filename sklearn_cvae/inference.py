@@ -31,7 +31,7 @@ CHUNK = 256
 N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
 # How often completed rows are encoded again to impute, if held-out cells say that it helps.
-N_IMPUTING_SWEEPS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, 30, 2.0
+N_IMPUTING_SWEEPS, N_CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, 64, 30, 2.0
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3
@@ -129,7 +129,7 @@ def latent_activity(model: TableCVAE, cells: Cells) -> Activity:
     return Activity(kl.numpy(), (between / total).numpy())
 
 
-def calibrate(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> None:
+def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     """Set how cells are imputed, by held-out ones: the model's `n_sweeps` and `spread`.
 
     Parameters
@@ -139,15 +139,13 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> No
         Rows with held-out cells, which are not visible; their values are known all the same.
     target : ndarray of shape (n, d), bool
         The held-out cells.
-    n_draws : int
-        Draws of z that cells are to be imputed by.
     """
     model.eval()
     model.n_sweeps.fill_(0)
     if np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
-        gains = _misfits(model, cells, target, n_draws)
+        gains = _misfits(model, cells, target)
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS)
-        gains -= _misfits(model, cells, target, n_draws)
+        gains -= _misfits(model, cells, target)
         surely = gains.mean() > SURE * gains.std() / np.sqrt(len(gains))
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS if surely else 0)
     if any(isinstance(kind, Numeric) for kind in model.table_kinds):
@@ -155,7 +153,7 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> No
 
 
 @torch.inference_mode()
-def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Array:
+def _misfits(model: TableCVAE, cells: Cells, target: Array) -> Array:
     r"""Return how far the targeted cells lie from their distributions: CRPS, and half Brier scores.
 
     .. math:: \int (F(x) - 1[x \ge y])^2 dx, \quad \frac12 \sum_l (p_l - 1[l = y])^2
@@ -166,7 +164,7 @@ def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Arr
     ----------
     Gneiting, Raftery. Strictly Proper Scoring Rules, Prediction, and Estimation. JASA 2007.
     """
-    noise, misfits = _shared_noise(model, n_draws), []
+    noise, misfits = _shared_noise(model, N_CHOICE_DRAWS), []
     for chunk in _chunks(model, cells):
         scored = _padded(target[chunk.rows])
         probs = _mean_probs(model, chunk, noise)

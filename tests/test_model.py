@@ -405,16 +405,16 @@ def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected,
     model, _, cells = make_model()
     tried = []
 
-    def errors(model, cells, target, n_draws):
+    def misfits(model, cells, target):
         tried.append(int(model.n_sweeps))
         rng = np.random.default_rng(0)
         return np.full(n, 1.0) if model.n_sweeps == 0 else 1 - gain + rng.normal(size=n)
 
     target = np.zeros(cells.visible.shape, dtype=bool)
     target.flat[:n] = True
-    monkeypatch.setattr(inference, "_misfits", errors)
+    monkeypatch.setattr(inference, "_misfits", misfits)
     model.n_sweeps.fill_(4)
-    inference.calibrate(model, cells, target, 4)
+    inference.calibrate(model, cells, target)
     assert tried == ([0, 4] if n >= 30 else [])
     assert int(model.n_sweeps) == expected
 
@@ -429,9 +429,9 @@ def test_misfits_are_of_scores_and_of_levels_probabilities():
     by_column = []
     for j in range(3):
         only = target & (np.arange(3) == j)
-        by_column.append(inference._misfits(model, hidden, only, 64))
+        by_column.append(inference._misfits(model, hidden, only))
     assert sum(map(len, by_column)) == target.sum()
-    assert len(inference._misfits(model, hidden, target, 64)) == target.sum()
+    assert len(inference._misfits(model, hidden, target)) == target.sum()
     n_given = 40 - target[:, 1].sum()
     assert len(by_column[1]) == 40 - n_given
     # Of an untrained model: the CRPS of a Gaussian score is 1 / sqrt(pi), three levels have
@@ -573,6 +573,6 @@ def test_few_spreads_are_tried_and_the_best_is_found(n, scale, monkeypatch):
         return log_prior - n * (covered - 0.9) ** 2 / 0.18
 
     monkeypatch.setattr(inference, "_positions", positions)
-    inference.calibrate(model, cells, cells.visible, 4)
+    inference.calibrate(model, cells, cells.visible)
     assert float(model.spread) == pytest.approx(max(inference.SPREADS, key=score))
     assert len(tried) == len(set(tried)) <= 6

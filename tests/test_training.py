@@ -129,9 +129,9 @@ def test_cells_that_calibrate_draws_are_unknown_to_the_linear_start_too(monkeypa
         shown.append(int(observed.sum()))
         start(module, values, observed, generator)
 
-    def watched_calibrate(module, cells, target, n_draws):
+    def watched_calibrate(module, cells, target):
         held_out.append(int(target.sum()))
-        calibrate(module, cells, target, n_draws)
+        calibrate(module, cells, target)
 
     monkeypatch.setattr(TableCVAE, "start", watched_start)
     monkeypatch.setattr(inference, "calibrate", watched_calibrate)
