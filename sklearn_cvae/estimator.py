@@ -234,7 +234,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         How many decoders are averaged, chosen or given.
     n_sweeps_ : int
         How often a row that is imputed is completed and encoded again: 4 if that imputes a few
-        cells better that training does not see, surely, else 0.
+        cells better that training does not see, surely, else 0. Never of images and steps in time.
     kl_per_latent_ : ndarray of shape (n_components,)
         Nats that each latent tells of a training row; 0 for one that collapsed.
     n_active_units_ : int

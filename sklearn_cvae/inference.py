@@ -132,6 +132,9 @@ def latent_activity(model: TableCVAE, cells: Cells) -> Activity:
 def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     """Set how cells are imputed, by held-out ones: the model's `n_sweeps` and `spread`.
 
+    Sweeps are tried on tables only: of images and steps in time whole stretches go missing, of
+    which single cells say nothing.
+
     Parameters
     ----------
     model : TableCVAE
@@ -142,7 +145,7 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     """
     model.eval()
     model.n_sweeps.fill_(0)
-    if np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
+    if model.backbone.tabular and np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
         gains = _misfits(model, cells, target)
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS)
         gains -= _misfits(model, cells, target)

@@ -417,6 +417,10 @@ def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected,
     inference.calibrate(model, cells, target)
     assert tried == ([0, 4] if n >= 30 else [])
     assert int(model.n_sweeps) == expected
+    tried.clear()
+    model.backbone = MLP(ordered=True)
+    inference.calibrate(model, cells, target)
+    assert (tried, int(model.n_sweeps)) == ([], 0)
 
 
 def test_misfits_are_of_scores_and_of_levels_probabilities():
