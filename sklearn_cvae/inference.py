@@ -31,7 +31,7 @@ CHUNK = 256
 N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
 # How often completed rows are encoded again to impute, if held-out cells say that it helps.
-N_IMPUTING_SWEEPS, N_CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, 64, 30, 2.0
+N_IMPUTING_SWEEPS, CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, (32, 64), 30, 2.0
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3
@@ -146,17 +146,28 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     model.eval()
     model.n_sweeps.fill_(0)
     if model.backbone.tabular and np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
-        gains = _misfits(model, cells, target)
-        model.n_sweeps.fill_(N_IMPUTING_SWEEPS)
-        gains -= _misfits(model, cells, target)
-        surely = gains.mean() > SURE * gains.std() / np.sqrt(len(gains))
-        model.n_sweeps.fill_(N_IMPUTING_SWEEPS if surely else 0)
+        model.n_sweeps.fill_(N_IMPUTING_SWEEPS if _sweeps_help(model, cells, target) else 0)
     if any(isinstance(kind, Numeric) for kind in model.table_kinds):
         model.spread.fill_(_usual_spread(model, cells, target))
 
 
+def _sweeps_help(model: TableCVAE, cells: Cells, target: Array) -> bool:
+    """Whether sweeps surely impute the targeted cells better; few draws rule most tables out."""
+    surely = False
+    for n_draws in CHOICE_DRAWS:
+        misfits = []
+        for n_sweeps in (0, N_IMPUTING_SWEEPS):
+            model.n_sweeps.fill_(n_sweeps)
+            misfits.append(_misfits(model, cells, target, n_draws))
+        gains = misfits[0] - misfits[1]
+        if gains.mean() <= 0:
+            return False
+        surely = gains.mean() > SURE * gains.std() / np.sqrt(len(gains))
+    return bool(surely)
+
+
 @torch.inference_mode()
-def _misfits(model: TableCVAE, cells: Cells, target: Array) -> Array:
+def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Array:
     r"""Return how far the targeted cells lie from their distributions: CRPS, and half Brier scores.
 
     .. math:: \int (F(x) - 1[x \ge y])^2 dx, \quad \frac12 \sum_l (p_l - 1[l = y])^2
@@ -167,7 +178,7 @@ def _misfits(model: TableCVAE, cells: Cells, target: Array) -> Array:
     ----------
     Gneiting, Raftery. Strictly Proper Scoring Rules, Prediction, and Estimation. JASA 2007.
     """
-    noise, misfits = _shared_noise(model, N_CHOICE_DRAWS), []
+    noise, misfits = _shared_noise(model, n_draws), []
     for chunk in _chunks(model, cells):
         scored = _padded(target[chunk.rows])
         probs = _mean_probs(model, chunk, noise)
