@@ -31,7 +31,7 @@ CHUNK = 256
 N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
 # How often completed rows are encoded again to impute, if held-out cells say that it helps.
-N_IMPUTING_SWEEPS, CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, (32, 64), 30, 2.0
+N_IMPUTING_SWEEPS, CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, (32, 64), 30, 3.0
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3

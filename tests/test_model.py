@@ -399,7 +399,7 @@ def test_answers_do_not_see_hidden_cells():
 
 @pytest.mark.parametrize(
     ("gain", "n", "expected"),
-    [(0.3, 100, 4), (0.1, 100, 0), (0.0, 100, 0), (-0.3, 100, 0), (0.3, 20, 0)],
+    [(0.5, 100, 4), (0.1, 100, 0), (0.0, 100, 0), (-0.3, 100, 0), (0.5, 20, 0)],
 )
 def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected, monkeypatch):
     model, _, cells = make_model()
