@@ -31,7 +31,9 @@ CHUNK = 256
 N_PROPOSALS = 64
 N_CALIBRATION_DRAWS = 16
 # How often completed rows are encoded again to impute, if held-out cells say that it helps.
-N_IMPUTING_SWEEPS, CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY, SURE = 4, (32, 64), 30, 3.0
+N_IMPUTING_SWEEPS, CHOICE_DRAWS, MIN_CELLS_TO_CHOOSE_BY = 4, (32, 64), 30
+# Standard errors that gains must have: of scores of distributions, and of squared errors.
+SURE = np.array([3.0, 1.0])
 SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3
@@ -160,19 +162,23 @@ def _sweeps_help(model: TableCVAE, cells: Cells, target: Array) -> bool:
             model.n_sweeps.fill_(n_sweeps)
             misfits.append(_misfits(model, cells, target, n_draws))
         gains = misfits[0] - misfits[1]
-        if gains.mean() <= 0:
+        if (gains.mean(axis=1) <= 0).any():
             return False
-        surely = gains.mean() > SURE * gains.std() / np.sqrt(len(gains))
-    return bool(surely)
+        errors = gains.std(axis=1) / np.sqrt(gains.shape[1])
+        surely = bool((gains.mean(axis=1) > SURE * errors).all())
+    return surely
 
 
 @torch.inference_mode()
 def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Array:
-    r"""Return how far the targeted cells lie from their distributions: CRPS, and half Brier scores.
+    r"""Return two scores of each targeted cell, less is better, of shape (2, n_cells).
+
+    The first are of its distribution: CRPS of a number's score, half the Brier score of a level,
 
     .. math:: \int (F(x) - 1[x \ge y])^2 dx, \quad \frac12 \sum_l (p_l - 1[l = y])^2
 
-    The former is of scores. Both are 0 for a sure and right answer, and proper.
+    The second are squared errors of mean scores, and again Brier scores. Distributions gain from
+    averages over more states where they were too narrow, means do not.
 
     References
     ----------
@@ -185,11 +191,12 @@ def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Arr
         for kind, part in zip(model.table_kinds, probs, strict=True):
             values = chunk.values[:, kind.columns]
             if isinstance(kind, Numeric):
-                misfit = _crps(kind, part, values)
+                error = (part * kind.centres).sum(-1) - values
+                both = torch.stack([_crps(kind, part, values), error.square()])
             else:
-                misfit = _half_brier(kind, part, values)
-            misfits.append(misfit.cpu()[scored[:, kind.columns.cpu()]].double().numpy())
-    return np.concatenate(misfits)
+                both = _half_brier(kind, part, values).expand(2, -1, -1)
+            misfits.append(both.cpu()[:, scored[:, kind.columns.cpu()]].double().numpy())
+    return np.concatenate(misfits, axis=1)
 
 
 def _crps(kind: Numeric, probs: Tensor, values: Tensor) -> Tensor:

@@ -398,17 +398,25 @@ def test_answers_do_not_see_hidden_cells():
 
 
 @pytest.mark.parametrize(
-    ("gain", "n", "expected"),
-    [(0.5, 100, 4), (0.1, 100, 0), (0.0, 100, 0), (-0.3, 100, 0), (0.5, 20, 0)],
+    ("gains", "n", "expected"),
+    [
+        ((0.5, 0.5), 100, 4),
+        ((0.5, 0.05), 100, 0),
+        ((0.2, 0.5), 100, 0),
+        ((0.5, -0.1), 100, 0),
+        ((-0.3, 0.5), 100, 0),
+        ((0.5, 0.5), 20, 0),
+    ],
 )
-def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected, monkeypatch):
+def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gains, n, expected, monkeypatch):
     model, _, cells = make_model()
     tried = []
 
     def misfits(model, cells, target, n_draws):
         tried.append(int(model.n_sweeps))
-        rng = np.random.default_rng(0)
-        return np.full(n, 1.0) if model.n_sweeps == 0 else 1 - gain + rng.normal(size=n)
+        noise = stats.norm.ppf((np.arange(n) + 0.5) / n)
+        swept = [1 - gain + noise for gain in gains]
+        return np.ones((2, n)) if model.n_sweeps == 0 else np.stack(swept)
 
     target = np.zeros(cells.visible.shape, dtype=bool)
     target.flat[:n] = True
@@ -416,7 +424,7 @@ def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gain, n, expected,
     model.n_sweeps.fill_(4)
     inference.calibrate(model, cells, target)
     ruled_out = [0, 4] if n >= 30 else []
-    assert tried == (2 * ruled_out if gain > 0 else ruled_out)
+    assert tried == (2 * ruled_out if min(gains) > 0 else ruled_out)
     assert int(model.n_sweeps) == expected
     tried.clear()
     model.backbone = MLP(ordered=True)
@@ -435,14 +443,16 @@ def test_misfits_are_of_scores_and_of_levels_probabilities():
     for j in range(3):
         only = target & (np.arange(3) == j)
         by_column.append(inference._misfits(model, hidden, only, 64))
-    assert sum(map(len, by_column)) == target.sum()
-    assert len(inference._misfits(model, hidden, target, 64)) == target.sum()
+    assert sum(scores.shape[1] for scores in by_column) == target.sum()
+    assert inference._misfits(model, hidden, target, 64).shape == (2, target.sum())
     n_given = 40 - target[:, 1].sum()
-    assert len(by_column[1]) == 40 - n_given
-    # Of an untrained model: the CRPS of a Gaussian score is 1 / sqrt(pi), three levels have
-    # (1 - 1 / 3) / 2.
-    assert by_column[0].mean() == pytest.approx(np.pi**-0.5, abs=0.1)
+    assert by_column[1].shape[1] == 40 - n_given
+    # Of an untrained model: a Gaussian score has a CRPS of 1 / sqrt(pi) and its variance, three
+    # levels have (1 - 1 / 3) / 2.
+    assert by_column[0][0].mean() == pytest.approx(np.pi**-0.5, abs=0.1)
+    assert by_column[0][1].mean() == pytest.approx(1.0, abs=0.5)
     assert by_column[1].mean() == pytest.approx(1 / 3, abs=0.05)
+    assert (by_column[1][0] == by_column[1][1]).all()
 
 
 def test_misfits_by_hand():
