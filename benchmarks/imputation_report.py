@@ -95,16 +95,21 @@ def rank_sections(means: pd.DataFrame, results: pd.DataFrame) -> list[str]:
     """
     texts = ["## Mean ranks", f"{OURS[1]!r} is ranked among the peers in {OURS[0]!r}'s place."]
     everywhere, every = groups(means)[0], groups(results)[-1]
-    asked = [(means, everywhere)] + [(results, every)] * (set(every) != set(everywhere))
-    for table, methods in asked:
-        shared = common(table, methods)
-        n_methods, n_runs = len(set(methods) - {OURS[1]}), len(shared[RUN].drop_duplicates())
-        of_runs = f", {n_runs} runs" if table is results else ""
-        for part, words in PARTS.items():
-            rows = shared[shared["part"] == part]
-            if len(rows):
-                title = f"### {n_methods} methods{of_runs}, {words}"
-                texts += [title, mean_ranks(rows).to_markdown()]
+    texts += rank_tables(common(means, everywhere))
+    if set(every) != set(everywhere):
+        shared = common(results, every)
+        texts += rank_tables(shared, f", {len(shared[RUN].drop_duplicates())} runs")
+    return texts
+
+
+def rank_tables(shared: pd.DataFrame, of_runs: str = "") -> list[str]:
+    """Return the titled tables of mean ranks of methods that share their runs, by part."""
+    n_methods = shared.loc[shared["method"] != OURS[1], "method"].nunique()
+    texts = []
+    for part, words in PARTS.items():
+        rows = shared[shared["part"] == part]
+        if len(rows):
+            texts += [f"### {n_methods} methods{of_runs}, {words}", mean_ranks(rows).to_markdown()]
     return texts
 
 

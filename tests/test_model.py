@@ -485,6 +485,28 @@ def test_sweeps_impute_the_mean_of_their_draws():
     assert np.sqrt(np.mean(error**2)) == pytest.approx(1.0, abs=0.25)
 
 
+def test_a_row_is_drawn_from_any_state_of_its_chain(monkeypatch):
+    model, codecs, cells = make_model()
+    model.n_sweeps.fill_(3)
+
+    def states(model, chunk, noise):
+        assert [u.shape[-1] for u in noise] == [5, 7, 7, 7]
+        for sweep in range(4):
+            probs = [torch.zeros(256, k.n_columns, k.n_atoms) for k in model.table_kinds]
+            for part in probs:
+                part[..., min(sweep, part.shape[-1] - 1)] = 1.0
+            yield probs
+
+    monkeypatch.setattr(inference, "_states", states)
+    noise = inference.RowNoise(0, inference.row_keys(cells))
+    numbers = inference.impute_draw(model, codecs, cells, noise)
+    first, second = (
+        np.searchsorted(codecs[j].score_edges, codecs[j].encode(numbers[:, j])) for j in (0, 2)
+    )
+    assert (first == second).all()
+    np.testing.assert_allclose(np.bincount(first) / len(first), 0.25, atol=0.07)
+
+
 def test_a_sweep_shows_what_was_drawn_and_keeps_what_is_known():
     model, _, cells = make_model()
     chunk = next(inference._chunks(model, cells))
