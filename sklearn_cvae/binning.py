@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-N_BINS, N_FINE_BINS = 48, 96
+N_BINS = 48
+N_CUTS = {"bins": N_BINS, "fine": 96, "blocks": 24}
 MIN_CELLS_PER_BIN = 8
+BINS_PER_BLOCK, MIN_CELLS_IN_BLOCK = 8, 2
 MAX_KNOTS, MAX_CELLS = 1024, 16_384
 SEEN_ONLY, MAX_DECIMALS = -1, 17
 # No neighbour's log density counts as further from the bin's own than this.
@@ -71,6 +74,34 @@ def bin_starts(middle_rank: Array, spike: Array, n_cells: int, n_bins: int) -> A
     share = np.searchsorted(cuts, middle_rank, side="right")
     starts = (np.diff(share) > 0) | spike[1:] | spike[:-1]
     return np.r_[0, np.flatnonzero(starts) + 1, len(spike)]
+
+
+def bins_of_blocks(first: Array, counts: Array) -> tuple[Array, Array]:
+    """Cut blocks into at most BINS_PER_BLOCK bins of like many cells.
+
+    Parameters
+    ----------
+    first : ndarray of shape (n_blocks + 1,)
+        Index of each block's first knot.
+    counts : ndarray of shape (n_knots,)
+        Cells of each knot.
+
+    Returns
+    -------
+    first : ndarray of shape (n_bins + 1,)
+        Index of each bin's first knot.
+    block : ndarray of shape (n_bins,)
+        The block that each bin is of.
+    """
+    starts = []
+    for start, end in pairwise(first):
+        cells = counts[start:end]
+        n_bins = min(cells.sum() // MIN_CELLS_IN_BLOCK, BINS_PER_BLOCK)
+        middle_rank = (np.cumsum(cells) - cells / 2) / cells.sum()
+        share = (max(n_bins, 1) * middle_rank).astype(int)
+        starts.append(start + np.flatnonzero(np.diff(share, prepend=-1)))
+    block = np.repeat(np.arange(len(starts)), [len(of_block) for of_block in starts])
+    return np.r_[np.concatenate(starts), first[-1]], block
 
 
 def bin_edges(knots: Array, first: Array) -> Array:

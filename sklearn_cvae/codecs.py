@@ -18,12 +18,12 @@ from scipy.special import ndtr, ndtri
 
 from sklearn_cvae.binning import (
     MAX_DECIMALS,
-    N_BINS,
-    N_FINE_BINS,
+    N_CUTS,
     SEEN_ONLY,
     between,
     bin_edges,
     bin_starts,
+    bins_of_blocks,
     cells_kept,
     decimals_of,
     knots_kept,
@@ -171,6 +171,8 @@ class NumericCodec:
         column of few distinct values has gaps that mean something.
     leans : bool
         Whether numbers within a bin lean towards the likelier neighbour; see `binning.lean`.
+    block : ndarray of shape (n_bins,)
+        The block that each bin is of; its bins share a free logit. Most bins are blocks themselves.
     """
 
     knots: Array
@@ -185,9 +187,10 @@ class NumericCodec:
     first_cell: Array
     decimals: int
     leans: bool
+    block: Array
 
     @classmethod
-    def fit(cls, numbers: Array, *, natural: bool = False, fine: bool = False) -> Self:
+    def fit(cls, numbers: Array, *, natural: bool = False, cut: str = "bins") -> Self:
         """Learn the scale and the bins from a column's observed cells.
 
         Parameters
@@ -196,9 +199,9 @@ class NumericCodec:
             NaN where missing.
         natural : bool, default=False
             Whether to take a natural scale, if one suits the column.
-        fine : bool, default=False
-            Whether there are at most 96 bins in place of 48, but for those in the tails, within
-            which the log density is linear.
+        cut : {"bins", "fine", "blocks"}, default="bins"
+            Whether there are at most 48 bins, 96 within which the log density is linear, or 24
+            blocks of up to 8 bins each; beside those in the tails.
 
         Examples
         --------
@@ -208,25 +211,16 @@ class NumericCodec:
         """
         cells = np.sort(numbers[~np.isnan(numbers)])
         if len(cells) == 0:
-            nan = np.array([np.nan])
-            one = np.array([0, 1])
-            no = np.empty(0)
-            return cls(
-                nan, np.zeros(1), "normal", no, no, one, nan, np.zeros(1), nan, one, SEEN_ONLY, fine
-            )
+            return cls._of_no_cells()
         values, counts = np.unique(cells, return_counts=True)
         keep = knots_kept(counts)
         knots = values[keep]
         middles = between(knots[:-1], knots[1:])
-        mass = np.bincount(np.searchsorted(middles, values, side="right"), counts) / len(cells)
+        n_of_knots = np.bincount(np.searchsorted(middles, values, side="right"), counts)
+        mass = n_of_knots / len(cells)
         middle_rank = np.cumsum(mass) - mass / 2
         spike = spikes(counts[keep], len(cells), all_kept=len(keep) == len(values))
-        first = bin_starts(middle_rank, spike, len(cells), N_FINE_BINS if fine else N_BINS)
-        edges = bin_edges(knots, first)
-        bin_of = np.searchsorted(edges[1:-1], cells, side="right")
-        total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
-        widths = np.where(spike[first[:-1]], 0.0, np.diff(edges))
-        kept = cells_kept(cells, bin_of)
+        first = bin_starts(middle_rank, spike, len(cells), N_CUTS[cut])
         decimals = usual_decimals(values, len(cells))
         continuous = decimals != SEEN_ONLY
         scale, scores = "normal", standardise(ndtri(middle_rank), mass)
@@ -235,6 +229,14 @@ class NumericCodec:
             scale = natural_scale(knots, mass, first, continuous, repeats)
         if scale != "normal":
             scores = scores_on(scale, knots, mass)
+        block = np.arange(len(first) - 1)
+        if cut == "blocks":
+            first, block = bins_of_blocks(first, n_of_knots)
+        edges = bin_edges(knots, first)
+        bin_of = np.searchsorted(edges[1:-1], cells, side="right")
+        total = np.bincount(bin_of, weights=cells - knots[0], minlength=len(first) - 1)
+        widths = np.where(spike[first[:-1]], 0.0, np.diff(edges))
+        kept = cells_kept(cells, bin_of)
         is_open = thins_out(scores, mass) & (counts[[0, -1]] == 1)
         is_open &= continuous & (scale != "normal")
         return cls(
@@ -249,7 +251,28 @@ class NumericCodec:
             cells=cells[kept],
             first_cell=np.searchsorted(bin_of[kept], np.arange(len(first))),
             decimals=decimals,
-            leans=fine,
+            leans=cut == "fine",
+            block=block,
+        )
+
+    @classmethod
+    def _of_no_cells(cls) -> Self:
+        nan, no, zero = np.array([np.nan]), np.empty(0), np.zeros(1)
+        first = np.array([0, 1])
+        return cls(
+            knots=nan,
+            scores=zero,
+            scale="normal",
+            below=no,
+            above=no,
+            first=first,
+            means=nan,
+            widths=zero,
+            cells=nan,
+            first_cell=first,
+            decimals=SEEN_ONLY,
+            leans=False,
+            block=first[:1],
         )
 
     @property
@@ -272,12 +295,18 @@ class NumericCodec:
         return self.cells[[0, -1]]
 
     @property
+    def block_edges(self) -> Array:
+        """Edges of the blocks on the scale of scores, both ends included, (n_blocks + 1,)."""
+        starts = np.flatnonzero(np.diff(self.block, prepend=-1))
+        return self.all_score_edges[self.bins.start + np.r_[starts, len(self.block)]]
+
+    @property
     def score_edges(self) -> Array:
         """Inner edges of the atoms on the scale of scores, of shape (n_atoms - 1,)."""
-        return self._all_score_edges[1:-1]
+        return self.all_score_edges[1:-1]
 
     @cached_property
-    def _all_score_edges(self) -> Array:
+    def all_score_edges(self) -> Array:
         """Edges of the atoms; a single value's end bin reaches half a gap beyond it."""
         inner, scores = self.first[1:-1], self.scores
         inner = between(scores[inner - 1], scores[inner])
@@ -290,14 +319,14 @@ class NumericCodec:
     @property
     def score_centres(self) -> Array:
         """Mean score of each bin's knots, and the middle of atoms beyond, of shape (n_atoms,)."""
-        centres = _middles(self._all_score_edges)
+        centres = _middles(self.all_score_edges)
         centres[self.bins] = np.add.reduceat(self.scores, self.first[:-1]) / np.diff(self.first)
         return centres
 
     @property
     def spans(self) -> Array:
         """Scores at both ends of each atom, alike of a single value, of shape (n_atoms, 2)."""
-        spans = np.stack([self._all_score_edges[:-1], self._all_score_edges[1:]], axis=1)
+        spans = np.stack([self.all_score_edges[:-1], self.all_score_edges[1:]], axis=1)
         single = np.flatnonzero(self.widths == 0) + self.bins.start
         spans[single] = self.score_centres[single, None]
         return np.where(np.isnan(self.knots[0]), np.nan, spans)
@@ -305,7 +334,7 @@ class NumericCodec:
     @property
     def segments(self) -> Array:
         """Ends of a piecewise-linear encoding of the scores: at most N_SEGMENTS, at even bins."""
-        n_bins, edges = len(self.means), self._all_score_edges[len(self.below) :]
+        n_bins, edges = len(self.means), self.all_score_edges[len(self.below) :]
         ends = np.r_[self.scores[0], edges[1:n_bins], self.scores[-1]]
         even = np.linspace(0, n_bins, min(N_SEGMENTS, n_bins) + 1).round().astype(int)
         return np.unique(ends[even].astype(np.float32)).astype(float)
@@ -353,7 +382,7 @@ class NumericCodec:
         if self.scale == "normal":
             mass = np.diff(ndtr(np.r_[-np.inf, self.score_edges, np.inf]))
             return np.log(np.maximum(mass, 1e-12)) + self.score_centres**2 / 2
-        return np.log(np.maximum(np.diff(self._all_score_edges), NARROWEST))
+        return np.log(np.maximum(np.diff(self.all_score_edges), NARROWEST))
 
     def encode(self, numbers: Array) -> Array:
         knots, scores = self.knots, self.scores
@@ -372,6 +401,16 @@ class NumericCodec:
         slopes = np.diff(self.scores) / np.diff(self.knots)
         piece = np.searchsorted(self.knots, numbers, side="right") - 1
         return np.log(slopes[np.clip(piece, 0, len(slopes) - 1)])
+
+    def log_volume_by_scores(self, numbers: Array) -> Array:
+        """Return `log_volume` of numbers that are spread evenly by scores within their bins."""
+        if len(self.knots) == 1:
+            return self.log_volume(numbers)
+        bins = np.searchsorted(bin_edges(self.knots, self.first)[1:-1], numbers, side="right")
+        lengths = np.diff(self.all_score_edges)[self.bins][bins]
+        by_scores = self.log_slope(numbers) - np.log(np.maximum(lengths, NARROWEST**2))
+        seen = (numbers >= self.knots[0]) & (numbers <= self.knots[-1]) & (self.widths[bins] > 0)
+        return np.where(seen, by_scores, self.log_volume(numbers))
 
     def log_volume(self, numbers: Array) -> Array:
         """Log density of each number within its bin (0 where the bin is a single value).
@@ -407,7 +446,7 @@ class NumericCodec:
         """Return standard deviations, of values within the atoms too."""
         centred, widths = self._atom_means - self.knots[0], self.widths
         if self.n_atoms > len(self.means):
-            widths = np.diff(self._numbers(self._all_score_edges))
+            widths = np.diff(self._numbers(self.all_score_edges))
             widths[self.bins] = self.widths
         size = max(np.abs(centred).max(), widths.max()) or 1.0  # squares might overflow
         mean = (probs * (centred / size)).sum(axis=1)
@@ -430,7 +469,7 @@ class NumericCodec:
         drawn = self._in_bins(in_bin, leaned)
         beyond = (atom < self.bins.start) | (atom >= self.bins.stop)
         if beyond.any():
-            edges = self._all_score_edges
+            edges = self.all_score_edges
             low, high = edges[atom[beyond]], edges[atom[beyond] + 1]
             drawn[beyond] = self._rounded(self._numbers(low + within[beyond] * (high - low)))
         return drawn

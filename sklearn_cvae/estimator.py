@@ -119,11 +119,13 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         missing. They are never drawn or imputed, and nothing of the fitted model holds them.
     likelihoods : "auto" or dict, default="auto"
         Likelihood per column, by name (position for arrays). Columns not named get "histogram",
-        "categorical" or, with two levels, "bernoulli".
+        "categorical" or, with two levels, "bernoulli"; numbers that another nearly tells, in tables
+        of 1,000 rows or more, "tilted_gaussian".
 
-        - numbers and times, drawn within the seen range: "histogram" (on a natural scale where one
-          suits: numbers, logs or square roots; continuous columns are imputed up to three
-          deviations beyond the seen range), "rank_normal";
+        - numbers and times, drawn within the seen range: "histogram" and, where they are known more
+          exactly than to a bin, "tilted_gaussian" (both on a natural scale where one suits:
+          numbers, logs or square roots; continuous columns are imputed up to three deviations
+          beyond the seen range), "rank_normal";
         - numbers and times, beyond it too: "gaussian" (one variance per column),
           "gaussian_per_row" (a variance per row), "gaussian_fixed" (variance 1 of standardised
           numbers), "student_t" (heavy tails);
@@ -163,7 +165,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Share of hidden units dropped during training.
     input_noise : float, default=0.05
         Standard deviation of noise on the numbers that the encoder sees during training, on the
-        scale of scores; it keeps rows from being recognised by exact values.
+        scale of scores; it keeps rows from being recognised by exact values. Numbers with a
+        "tilted_gaussian" likelihood get none.
     alpha : float, default=0.0
         Weight decay.
     batch_size : "auto" or int, default="auto"
@@ -214,7 +217,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     likelihoods_ : dict
         The likelihood of each column.
     scales_ : dict
-        The scale on which each number with a histogram or rank-normal likelihood is modelled:
+        The scale on which each number with a histogram, tilted Gaussian or rank-normal is modelled:
         "linear", "log" or "sqrt", or "normal" for normal scores.
     ties_ : list of tuple
         Pairs of columns of numbers, or of times, whose cells are often equal, to the last digit: a

@@ -23,7 +23,6 @@ from torch.nn import functional as F
 from sklearn_cvae.networks import rounded_alike
 
 N_ITERATIONS, MAX_EXACT = 40, 500
-NOISE_FLOOR = 0.005
 # Matrix kernels round differently for other shapes and alignments. Both are the same for all rows
 # here, as no answer is to depend on other rows: so many rows at once, and factors to a multiple.
 CHUNK, ALIGNED = 256, 8
@@ -89,8 +88,14 @@ class FactorAnalysis(nn.Module):
         return loc[:, :k], variance[:, :k].log() / 2
 
     @torch.no_grad()
-    def fit(self, x: Tensor, shown: Tensor, c: Tensor) -> None:
-        """Estimate by expectation-maximisation, in float64; parameters as in `forward`."""
+    def fit(self, x: Tensor, shown: Tensor, c: Tensor, floor: Tensor) -> None:
+        """Estimate by expectation-maximisation, in float64; parameters as in `forward`.
+
+        Parameters
+        ----------
+        floor : Tensor of shape (n_features,), float64
+            The least share of each feature's variance that is noise.
+        """
         x, shown, c = x.double(), shown.double(), c.double()
         seen = shown[:, self.owner]
         count = seen.sum(0).clamp(min=1)
@@ -109,7 +114,7 @@ class FactorAnalysis(nn.Module):
         loadings, noise = _leading_components(x, self.n_factors), torch.full_like(mean, 0.5)
         shift = torch.zeros_like(mean)
         for _ in range(N_ITERATIONS):
-            loadings, noise, shift = self._em_step(x, shown, loadings, noise, shift)
+            loadings, noise, shift = self._em_step(x, shown, loadings, noise, shift, floor)
         self.mean.add_(scale * shift)
         self.loadings.copy_(loadings @ _independent_axes(loadings, noise))
         self.noise.copy_(noise)
@@ -121,7 +126,13 @@ class FactorAnalysis(nn.Module):
         return loadings.new_zeros((n_columns, k, k)).index_add_(0, self.owner, of_features)
 
     def _em_step(
-        self, x: Tensor, shown: Tensor, loadings: Tensor, noise: Tensor, shift: Tensor
+        self,
+        x: Tensor,
+        shown: Tensor,
+        loadings: Tensor,
+        noise: Tensor,
+        shift: Tensor,
+        floor: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Update loadings, whose prior is N(0, 1), noise and mean by one step of the algorithm."""
         d, k = loadings.shape
@@ -144,7 +155,7 @@ class FactorAnalysis(nn.Module):
         # Each column's regression on the factors costs it k + 1 degrees of freedom.
         freedom = (shown.sum(0)[self.owner] - k - 1).clamp(min=1)
         residual = (x**2).sum(0) - (solution * cross).sum(1)
-        variance = (residual / freedom).clamp(min=NOISE_FLOOR, max=1.0)
+        variance = torch.maximum(residual / freedom, floor).clamp(max=1.0)
         return solution[:, :k], variance, solution[:, k]
 
 

@@ -18,7 +18,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from sklearn_cvae.codecs import Cells, Choices, Codec
-from sklearn_cvae.likelihoods import Kind, Numeric
+from sklearn_cvae.kinds import Kind, Numeric
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.objectives import log_weights
 from sklearn_cvae.priors import DiagonalNormal

@@ -1,13 +1,8 @@
-"""Likelihoods: what distribution a group of columns gets, and what the networks see of its cells.
-
-A *kind* holds everything that is wider than one scalar per cell: network inputs, network outputs,
-log-probabilities, and the probabilities of its codecs' atoms.
-"""
+"""Likelihoods: what distribution the columns of a group get."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,130 +10,13 @@ from scipy.special import stdtr
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_cvae.binning import lean
 from sklearn_cvae.codecs import Array, Codec, GridCodec, LevelCodec, NumericCodec
-from sklearn_cvae.scales import NARROWEST
+from sklearn_cvae.histograms import Histogram, TiltedGaussian
+from sklearn_cvae.kinds import FAR, LOG_2PI, Kind, Numeric, between_tails, normal_log_prob, pick
 
-GAUSSIAN_SHARE = 0.5
-LOG_2PI = float(np.log(2 * np.pi))
-# Edges that pad a column of few atoms: beyond all values, and finite for the gradients' sake.
-FAR = 1e18
 LEAST_SIGMA = 0.01
 RATE_BEND = 8.0
 TAIL_STEP, N_TAIL = 0.02, 2048
-
-
-class Kind(nn.Module):
-    """A group of `m` columns that share a likelihood, as one vectorised object.
-
-    Parameters
-    ----------
-    columns : list of int
-        Positions of the group's columns in the table.
-    codecs : list of codec
-        The columns' codecs, in the same order.
-
-    Notes
-    -----
-    A subclass gives, for `m` columns of at most `n_atoms` atoms:
-
-    - `n_inputs`: network inputs per column; `inputs(values)`: (n, m) -> (n, m, n_inputs), the
-      first `n_features` of which a linear model can use;
-    - `n_params`: network outputs for the group;
-    - `log_prob(params, values)`: (n, n_params), (n, m) -> (n, m);
-    - `probs(params, spread)`: (n, n_params) -> (n, m, n_atoms), zero beyond a column's own atoms;
-      numbers spread `spread` times as wide in variance;
-    - `expected(params, spread)`: the same, for what is to be imputed.
-    """
-
-    numeric: ClassVar[bool]
-    columns: Tensor
-    starts: Tensor
-    lengths: Tensor
-    learned: Tensor
-
-    @classmethod
-    def refuses(cls, numbers: Array, n_levels: int | None) -> str:
-        """Return why a column does not suit this likelihood, or an empty string.
-
-        Parameters
-        ----------
-        numbers : ndarray of shape (n,)
-            The training cells, NaN where missing.
-        n_levels : int or None
-            None for a column of numbers.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def fit_codec(cls, numbers: Array, n_levels: int | None) -> Codec:
-        """Learn the codec that suits this likelihood; parameters as in `refuses`."""
-        raise NotImplementedError
-
-    def __init__(self, columns: list[int], codecs: list[Any]) -> None:
-        super().__init__()
-        self.register_buffer("columns", torch.tensor(columns), persistent=False)
-        self.n_atoms = max(codec.n_atoms for codec in codecs)
-        self.n_columns = len(codecs)
-        spans = [codec.spans for codec in codecs]
-        self._buffer("starts", [of_atoms[:, 0] for of_atoms in spans], 0.0, self.n_atoms)
-        self._buffer("lengths", [np.diff(of_atoms)[:, 0] for of_atoms in spans], 0.0, self.n_atoms)
-        # Which columns had cells to learn from: others have no value.
-        learned = torch.tensor([not np.isnan(of_atoms).any() for of_atoms in spans])
-        self.register_buffer("learned", learned, persistent=False)
-        self.n_inputs: int
-        self.n_features: int
-        self.n_params: int
-
-    def _buffer(self, name: str, rows: list[Array], fill: float, width: int) -> None:
-        """Register ragged rows as one padded float32 buffer of shape (m, width)."""
-        self.register_buffer(name, _padded(rows, fill, width), persistent=False)
-
-    @staticmethod
-    def log_volume(codec: Any, numbers: Array) -> Array:
-        """Log of model units per user's unit at each number, which `log_prob` leaves out."""
-        return codec.log_volume(numbers)
-
-    def inputs(self, values: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def atoms(self, values: Tensor) -> Tensor:
-        """Return the atom of each value, of shape (n, m)."""
-        return values.long()
-
-    def quantile(self, probs: Tensor, q: Tensor) -> Tensor:
-        """Return values at quantiles (0..1) of distributions: (n, m, n_atoms), (n, m) -> (n, m)."""
-        cumulated = probs.cumsum(-1)
-        target = q[..., None] * cumulated[..., -1:]
-        atoms = torch.searchsorted(cumulated, target, right=True).clamp(max=self.n_atoms - 1)
-        mass, end = probs.gather(-1, atoms), cumulated.gather(-1, atoms)
-        within = ((target - end) / mass.clamp(min=1e-30) + 1).clamp(0, 1)[..., 0]
-        columns = torch.arange(self.n_columns, device=probs.device)
-        atoms = atoms[..., 0]
-        return self.starts[columns, atoms] + within * self.lengths[columns, atoms]
-
-    def start(self, values: Tensor, observed: Tensor) -> None:
-        """Set what the group learns besides the network's outputs from some rows, before training.
-
-        Parameters
-        ----------
-        values : Tensor of shape (n, m)
-        observed : Tensor of shape (n, m), bool
-        """
-
-    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
-        """What training maximises: `log_prob`, unless a kind learns better from another score."""
-        return self.log_prob(params, values)
-
-    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        raise NotImplementedError
-
-    def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        """Return the probabilities to impute by: `probs`, unless others are nearer to the truth."""
-        return self.probs(params, spread)
 
 
 class Categorical(Kind):
@@ -169,7 +47,7 @@ class Categorical(Kind):
         return params.unflatten(1, (self.n_columns, self.n_atoms)) + self.padding
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        return _pick(self._logits(params), values.long())
+        return pick(self._logits(params), values.long())
 
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         return self._logits(params).softmax(-1)
@@ -291,196 +169,6 @@ class Ordinal(Kind):
         return self._log_probs(params).softmax(-1)
 
 
-class Numeric(Kind):
-    """Base of the numeric kinds: inputs are the score and its piecewise-linear encoding.
-
-    The first of a column's network outputs is the mean of its scores, and `log_sigma` the log of
-    their spread; training starts both from a linear model.
-
-    References
-    ----------
-    Gorishniy, Rubachev, Babenko. On Embeddings for Numerical Features in Tabular Deep
-    Learning. NeurIPS 2022. Departure: a segment's encoding is centred at one half.
-    """
-
-    numeric = True
-    edges: Tensor
-    centres: Tensor
-    segment_scale: Tensor
-    segment_offset: Tensor
-
-    @classmethod
-    def refuses(cls, numbers: Array, n_levels: int | None) -> str:
-        return "" if n_levels is None else "takes numbers or times; use 'categorical'"
-
-    @classmethod
-    def fit_codec(cls, numbers: Array, n_levels: int | None) -> Codec:
-        return NumericCodec.fit(numbers)
-
-    def __init__(self, columns: list[int], codecs: list[Any]) -> None:
-        super().__init__(columns, codecs)
-        segments = [codec.segments for codec in codecs]
-        n_segments = max(max(len(s) for s in segments) - 1, 0)
-        self.n_inputs, self.n_features = 1 + n_segments, 1
-        self.log_sigma = nn.Parameter(torch.zeros(self.n_columns))
-        scales = [1 / np.diff(s) for s in segments]
-        offsets = [-s[:-1] * k - 0.5 for s, k in zip(segments, scales, strict=True)]
-        self._buffer("segment_scale", scales, 0.0, n_segments)
-        self._buffer("segment_offset", offsets, 0.0, n_segments)
-        self._buffer("edges", [c.score_edges for c in codecs], FAR, self.n_atoms - 1)
-        self._buffer("centres", [c.score_centres for c in codecs], 0.0, self.n_atoms)
-
-    def inputs(self, values: Tensor) -> Tensor:
-        values = values[..., None]
-        position = torch.addcmul(self.segment_offset, values, self.segment_scale)
-        return torch.cat([values.clamp(-5, 5), position.clamp(-0.5, 0.5)], dim=-1)
-
-    def atoms(self, values: Tensor) -> Tensor:
-        return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
-
-
-class _WithinBins(nn.Module):
-    """Log densities of numbers within bins, over those of evenly spaced ones; see `binning.lean`.
-
-    Parameters
-    ----------
-    codecs : list of NumericCodec
-    n_bins : int
-        Most bins of a codec.
-    """
-
-    neighbours: Tensor
-    log_cells: Tensor
-    reach: Tensor
-    starts: Tensor
-    lengths: Tensor
-    even_positions: Tensor
-
-    def __init__(self, codecs: list[NumericCodec], n_bins: int) -> None:
-        super().__init__()
-        neighbours = _padded([c.neighbours for c in codecs], 0.0, n_bins).long()
-        self.register_buffer("neighbours", neighbours, persistent=False)
-        cells = [np.diff(c.first_cell)[c.neighbours] for c in codecs]
-        ends = [c.end_scores for c in codecs]
-        for name, rows in {
-            "log_cells": [np.log(of_bins) for of_bins in cells],
-            "reach": [c.reach for c in codecs],
-            "starts": [e[:-1] for e in ends],
-            "lengths": [np.fmax(np.diff(e), NARROWEST) for e in ends],
-            "even_positions": [c.even_positions for c in codecs],
-        }.items():
-            self.register_buffer(name, _padded(rows, 1.0, n_bins), persistent=False)
-
-    def forward(self, logits: Tensor, bins: Tensor, values: Tensor) -> Tensor:
-        """Map (n, m, n_bins) logits and (n, m) bins and values to (n, m)."""
-        columns = torch.arange(len(self.reach), device=bins.device)
-        beside = logits.gather(-1, self.neighbours[columns, bins]) - self.log_cells[columns, bins]
-        below, here, above = beside.unbind(-1)
-        slope = lean(below - here, above - here, self.reach[columns, bins])
-        even = slope[..., None] * self.even_positions[columns, bins]
-        log_mean = even.logsumexp(-1) - math.log(even.shape[-1])
-        position = (values - self.starts[columns, bins]) / self.lengths[columns, bins]
-        return slope * position.clamp(0, 1) - log_mean
-
-
-class Histogram(Numeric):
-    r"""Bins with a discretised Gaussian tilted by free logits, on the scale of scores.
-
-    .. math:: p(x \in b) \propto w_b \exp(\eta_b - (t_b - \mu)^2 / 2 \sigma^2)
-
-    `t_b` is the bin's centre, `w_b` its width, `mu` and `eta` are network outputs, and `sigma` is
-    one learned number per column. The Gaussian part lets bins share strength; the logits can take
-    any shape.
-    Inside a bin the density is uniform, of columns with fine bins its log is linear (see
-    `binning.lean`); a bin that is one repeated value has a mass.
-
-    Training scores a cell by this and by the Gaussian alone, in equal parts: the histogram does
-    not know that neighbouring bins are alike, and learns that from the Gaussian (measured in
-    `docs/experiments.md`). Numbers of a continuous column are imputed by both in equal parts, too,
-    and there the histogram goes on beyond the seen range with the outermost bins' logits: what is
-    missing may well be what was never seen.
-    """
-
-    log_widths: Tensor
-    bin_edges: Tensor
-    bin_centres: Tensor
-    bin_log_widths: Tensor
-    bin_of_atom: Tensor
-    is_bin: Tensor
-    gaussian_share: Tensor
-
-    @classmethod
-    def fit_codec(cls, numbers: Array, n_levels: int | None) -> Codec:
-        return NumericCodec.fit(numbers, natural=True)
-
-    def __init__(self, columns: list[int], codecs: list[NumericCodec]) -> None:
-        super().__init__(columns, codecs)
-        bins = [codec.bins for codec in codecs]
-        n_bins = max(b.stop - b.start for b in bins)
-        self.n_bins, self.n_params = n_bins, self.n_columns * (n_bins + 1)
-        own = list(zip(codecs, bins, strict=True))
-        edges = [c.score_edges[b.start : b.stop - 1] for c, b in own]
-        self._buffer("bin_edges", edges, FAR, n_bins - 1)
-        self._buffer("bin_centres", [c.score_centres[b] for c, b in own], 0.0, n_bins)
-        self._buffer("bin_log_widths", [c.log_widths[b] for c, b in own], -torch.inf, n_bins)
-        self._buffer("log_widths", [c.log_widths for c in codecs], -torch.inf, self.n_atoms)
-        atoms = np.arange(self.n_atoms)
-        bin_of = np.array([np.clip(atoms - b.start, 0, b.stop - b.start - 1) for b in bins])
-        is_bin = np.array([(b.start <= atoms) & (atoms < b.stop) for b in bins])
-        self.register_buffer("bin_of_atom", torch.from_numpy(bin_of), persistent=False)
-        self.register_buffer("is_bin", torch.from_numpy(is_bin), persistent=False)
-        self.within = _WithinBins(codecs, n_bins) if any(c.reach.any() for c in codecs) else None
-        smooth = [[GAUSSIAN_SHARE * (c.scale != "normal" and c.continuous)] for c in codecs]
-        self._buffer("gaussian_share", [np.array(share) for share in smooth], 0.0, 1)
-
-    def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_bins], dim=-1)
-        return mu, eta
-
-    def _tilt(self, mu: Tensor, centres: Tensor) -> Tensor:
-        # The square is expanded, and the part that all bins share left out: softmax ignores it.
-        precision = torch.exp(-2 * self.log_sigma.clamp(-4, 4))[:, None]
-        return torch.addcmul(-0.5 * precision * centres**2, mu * precision, centres)
-
-    def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
-        return eta + self.bin_log_widths + self._tilt(mu, self.bin_centres)
-
-    def _bins(self, values: Tensor) -> Tensor:
-        """Return the bin of each value; the outermost hold what lies beyond the seen range."""
-        return torch.searchsorted(self.bin_edges, values.T.contiguous(), right=True).T
-
-    def _log_prob(self, logits: Tensor, values: Tensor) -> Tensor:
-        bins = self._bins(values)
-        of_bin = _pick(logits, bins)
-        return of_bin if self.within is None else of_bin + self.within(logits, bins, values)
-
-    def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        return self._log_prob(self._logits(*self._split(params)), values)
-
-    def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
-        mu, eta = self._split(params)
-        histogram = self._log_prob(self._logits(mu, eta), values)
-        gaussian = _normal_log_prob(values, mu[..., 0], self.log_sigma.clamp(-4, 4))
-        return (1 - GAUSSIAN_SHARE) * histogram + GAUSSIAN_SHARE * gaussian
-
-    def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        mu, eta = self._split(params)
-        tilt = eta + self._tilt(mu, self.bin_centres)
-        return self._of_atoms((self.bin_log_widths + tilt / spread).softmax(-1)) * self.is_bin
-
-    def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        mu, eta = self._split(params)
-        gaussian = self._tilt(mu, self.centres)
-        tilted = gaussian + self._of_atoms(eta)
-        histogram = (self.log_widths + tilted / spread).softmax(-1)
-        base = (self.log_widths + gaussian / spread).softmax(-1)
-        return torch.lerp(histogram, base, self.gaussian_share)
-
-    def _of_atoms(self, of_bins: Tensor) -> Tensor:
-        """Give each atom what its bin has; those beyond the seen range, what the outermost has."""
-        return of_bins.gather(-1, self.bin_of_atom.expand(len(of_bins), -1, -1))
-
-
 class RankNormal(Numeric):
     r"""Normal scores with \(t \sim N(\mu, \sigma^2)\), one learned `sigma` per column."""
 
@@ -493,7 +181,7 @@ class RankNormal(Numeric):
         return codec.log_slope(numbers)
 
     def log_prob(self, params: Tensor, values: Tensor) -> Tensor:
-        return _normal_log_prob(values, params, self.log_sigma.clamp(-4, 4))
+        return normal_log_prob(values, params, self.log_sigma.clamp(-4, 4))
 
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         sigma = self.log_sigma.clamp(-4, 4).exp()[:, None] * spread**0.5
@@ -562,12 +250,8 @@ class Gaussian(Numeric):
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         scale = self._log_scale(params).exp()[..., None] * spread**0.5
         u = (self.edges - self._split(params)[0][..., None]) / scale
-        # Between edges on one side of the mean, the tails' difference keeps all its digits.
         tail, above = F.pad(self._tail(u.abs()), (1, 1)), F.pad(u > 0, (1, 0))
-        left, right = tail[..., :-1], tail[..., 1:]
-        above_right = F.pad(u > 0, (0, 1), value=True)
-        around = torch.where(above_right, 1 - left - right, right - left)
-        return torch.where(above, left - right, around).clamp(min=0)
+        return between_tails(tail, F.pad(above, (0, 1), value=True))
 
 
 class GaussianFixed(Gaussian):
@@ -841,26 +525,9 @@ def _log_mass(counts: Tensor, rate: Tensor, dispersion: Tensor | None) -> Tensor
     return ways - r * torch.log1p(rate / r) - counts * torch.log1p(r / rate)
 
 
-def _normal_log_prob(values: Tensor, mu: Tensor, log_sigma: Tensor) -> Tensor:
-    return -0.5 * (((values - mu) * torch.exp(-log_sigma)) ** 2 + LOG_2PI) - log_sigma
-
-
-def _padded(rows: list[Array], fill: float, width: int) -> Tensor:
-    """Return ragged rows as one float32 tensor of shape (m, width, ...)."""
-    padded = np.full((len(rows), width, *rows[0].shape[1:]), fill, dtype=np.float32)
-    for row, values in zip(padded, rows, strict=True):
-        row[: len(values)] = np.nan_to_num(values, nan=0.0, neginf=-np.inf)
-    return torch.from_numpy(padded)
-
-
-def _pick(logits: Tensor, atoms: Tensor) -> Tensor:
-    """Log-probability of each chosen atom, normalised over the last axis."""
-    picked = F.cross_entropy(logits.flatten(0, 1), atoms.flatten(), reduction="none")
-    return -picked.view(atoms.shape)
-
-
 LIKELIHOODS: dict[str, type[Kind]] = {
     "histogram": Histogram,
+    "tilted_gaussian": TiltedGaussian,
     "rank_normal": RankNormal,
     "categorical": Categorical,
     "bernoulli": Bernoulli,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sklearn_cvae.likelihoods import Kind, Numeric
+from sklearn_cvae.kinds import Kind, Numeric
 
 
 class SelfMasking(nn.Module):

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from sklearn_cvae.backbones import Backbone, Blocks, Layout
 from sklearn_cvae.codecs import Codec
 from sklearn_cvae.factors import FactorAnalysis
-from sklearn_cvae.likelihoods import LIKELIHOODS, Kind, Numeric
+from sklearn_cvae.kinds import Kind, Numeric
+from sklearn_cvae.likelihoods import LIKELIHOODS
 from sklearn_cvae.missingness import SelfMasking
 from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Ensemble, Linear
 from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
@@ -175,7 +176,7 @@ class TableCVAE(nn.Module):
         self.register_buffer("tied", tied, persistent=False)
         numeric = torch.zeros(self.n_columns)
         for kind in self.table_kinds:
-            numeric[kind.columns] = float(kind.numeric)
+            numeric[kind.columns] = kind.noise_share * kind.numeric
         self.register_buffer("noise_scale", input_noise * numeric, persistent=False)
         where = torch.flatten(is_condition[owner].nonzero())
         self.register_buffer("condition_inputs", where, persistent=False)
@@ -261,7 +262,7 @@ class TableCVAE(nn.Module):
         self.prior_net.start([x * observed[:, k.columns, None] for k, x in shown], generator)
         features = self._features(inputs)
         c = self.condition(inputs, observed & self.is_condition)[:, : self.n_linear]
-        factors.fit(features, observed & ~self.is_condition, c)
+        factors.fit(features, observed & ~self.is_condition, c, self._noise_floor())
         at_feature = at_mean = 0
         for kind in self.table_kinds:
             kind.start(values[:, kind.columns], observed[:, kind.columns])
@@ -276,6 +277,14 @@ class TableCVAE(nn.Module):
                 kind.log_sigma.copy_((factors.noise[rows].sqrt() * scale).log())
                 at_mean += kind.n_columns
             at_feature += kind.n_columns * n
+
+    def _noise_floor(self) -> Tensor:
+        """Return the least noise of each feature in the linear model, float64."""
+        floors = [
+            torch.full((k.n_columns * k.n_features,), k.noise_floor, dtype=torch.float64)
+            for k in self.table_kinds
+        ]
+        return torch.cat(floors).to(self.is_condition.device)
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Take over weights that were learned before."""

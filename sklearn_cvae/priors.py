@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from sklearn_cvae.likelihoods import LOG_2PI
+from sklearn_cvae.kinds import LOG_2PI
 from sklearn_cvae.networks import Linear, global_seed_kept
 
 N_EM_STEPS = 30

@@ -8,13 +8,14 @@ the training frame had. pandas, polars and numpy differ only here and in `column
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 from sklearn.utils import check_array
 
 from sklearn_cvae.codecs import Array, Cells, Codec, NumericCodec
@@ -38,6 +39,7 @@ from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 MIN_LEVELS = 100
 # Numbers whose rank correlation with another is so high get more bins, if they have so many cells.
 FOLLOWS, MANY_CELLS = 0.8, 20_000
+FOLLOWS_CLOSELY, NEARLY_KNOWN, SOME_ROWS, SOME_CELLS = 0.9, 0.99, 1000, 100
 NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
 # How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
 UNSUPPORTED = (
@@ -214,30 +216,39 @@ class TableCodec:
             )
         _warn_of_identifiers(rare)
         learned = replace(table, codecs=codecs, likelihoods=names, conditions=tuple(chosen))
-        learned = learned._with_fine_bins(series, values)
+        learned = learned._resolved(series, values, asked=wanted)
         return learned._with_ties(series, values) if tied else (learned, values)
 
-    def _with_fine_bins(self, series: list[Any], values: Array) -> Self:
-        """Give numbers that follow another one finer bins, and encode them anew in `values`.
+    def _resolved(self, series: list[Any], values: Array, asked: Container[Hashable]) -> Self:
+        """Resolve numbers that follow another one better, and encode them anew in `values`.
 
-        Draws resolve dependence no finer than bins. Where there is none, finer ones only help to
-        learn rows by heart.
+        Bins tell their dependence no finer than they are. Where there is none, finer ones only help
+        to learn rows by heart. Columns that were `asked` to have a likelihood keep it.
         """
-        many = np.sum(~np.isnan(values), axis=0) >= MANY_CELLS
+        n_cells = np.sum(~np.isnan(values), axis=0)
+        enough = (n_cells >= SOME_CELLS) & (len(values) >= SOME_ROWS)
         named = enumerate(zip(self.likelihoods, self.codecs, strict=True))
-        numbers = [j for j, (name, codec) in named if name == "histogram" and many[j]]
-        numbers = [j for j in numbers if j not in self.conditions]
+        numbers = [
+            j for j, (name, codec) in named if name == "histogram" and j not in self.conditions
+        ]
         some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
         ranks = pd.DataFrame(values[some][:, numbers]).rank()
         alike = np.nan_to_num(ranks.corr().abs().to_numpy()) - np.eye(len(numbers))
-        codecs = list(self.codecs)
-        for j, others in zip(numbers, alike, strict=True):
+        codecs, names = list(self.codecs), list(self.likelihoods)
+        follows, known = alike.max(axis=0, initial=0), _nearly_known(alike)
+        for j, most_alike, is_known in zip(numbers, follows, known, strict=True):
             codec = codecs[j]
-            if isinstance(codec, NumericCodec) and codec.continuous and others.max() >= FOLLOWS:
-                cells = self.columns[j].read(series[j])
-                codecs[j] = NumericCodec.fit(cells, natural=True, fine=True)
-                values[:, j] = codecs[j].encode(cells)
-        return replace(self, codecs=tuple(codecs))
+            if not (isinstance(codec, NumericCodec) and codec.continuous):
+                continue
+            cells = self.columns[j].read(series[j])
+            known_by_scores = is_known and enough[j] and codec.scale != "normal"
+            if known_by_scores and self.names[j] not in asked:
+                names[j] = "tilted_gaussian"
+                codecs[j] = NumericCodec.fit(cells, natural=True, cut="blocks")
+            elif most_alike >= FOLLOWS and n_cells[j] >= MANY_CELLS:
+                codecs[j] = NumericCodec.fit(cells, natural=True, cut="fine")
+            values[:, j] = codecs[j].encode(cells)
+        return replace(self, codecs=tuple(codecs), likelihoods=tuple(names))
 
     def _with_ties(self, series: list[Any], values: Array) -> tuple[Self, Array]:
         """Look for tied columns; return the table with them, and its encoding."""
@@ -390,6 +401,18 @@ def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
     if column.integer and few:
         return learn_column(name, target, levels=True)
     return column
+
+
+def _nearly_known(alike: Array) -> Mask:
+    """Whether numbers are of a group in which one nearly tells another.
+
+    Parameters
+    ----------
+    alike : ndarray of shape (n, n)
+        Sizes of the numbers' correlations, their own left out. A group follow one another closely.
+    """
+    group = connected_components(alike >= FOLLOWS_CLOSELY)[1]
+    return np.isin(group, group[(alike >= NEARLY_KNOWN).any(axis=0)])
 
 
 def _fit_column(

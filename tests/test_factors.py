@@ -7,6 +7,11 @@ import torch
 
 import sklearn_cvae.factors as factors_module
 from sklearn_cvae.factors import FactorAnalysis
+from sklearn_cvae.kinds import NOISE_FLOOR
+
+
+def floors(n_features):
+    return torch.full((n_features,), NOISE_FLOOR, dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,7 @@ def truth():
 def factors(truth):
     _, x, shown = truth
     model = FactorAnalysis(torch.arange(6), 2, 0)
-    model.fit(x, shown, x[:, :0])
+    model.fit(x, shown, x[:, :0], floors(x.shape[1]))
     return model
 
 
@@ -58,7 +63,7 @@ def test_features_of_a_column_are_seen_together(truth):
     by_feature = FactorAnalysis(torch.arange(6), 2, 0)
     cells = shown[:, [0, 3, 5]]
     for model, seen in ((by_column, cells), (by_feature, cells[:, by_column.owner])):
-        model.fit(x, seen, x[:, :0])
+        model.fit(x, seen, x[:, :0], floors(x.shape[1]))
     answers = [by_column(x, cells.float(), x[:, :0])]
     answers.append(by_feature(x, cells[:, by_column.owner].float(), x[:, :0]))
     for one, other in zip(*answers, strict=True):
@@ -71,7 +76,7 @@ def test_a_constant_or_unseen_feature_is_harmless():
     shown = torch.ones(50, 3)
     shown[:, 2] = 0
     model = FactorAnalysis(torch.arange(3), 2, 0)
-    model.fit(x, shown, x[:, :0])
+    model.fit(x, shown, x[:, :0], floors(x.shape[1]))
     assert all(torch.isfinite(part).all() for part in model(x, shown, x[:, :0]))
 
 
@@ -81,7 +86,7 @@ def test_what_the_condition_explains_is_not_in_the_factors(truth):
     c = torch.cat([torch.eye(3)[group], torch.ones(len(x), 1)], dim=1)
     effect = torch.tensor([[0.0] * 6, [5.0] * 6, [-1.0, 2.0, 3.0, 0.0, 0.0, 9.0]])
     model = FactorAnalysis(torch.arange(6), 2, 4)
-    model.fit(x + effect[group], shown, c)
+    model.fit(x + effect[group], shown, c, floors(6))
     learned = torch.eye(3) @ model.effects[:, :3].T
     expected = effect - effect.mean(dim=0)
     assert torch.allclose(learned - learned.mean(dim=0), expected, atol=0.15)
@@ -99,11 +104,11 @@ def test_many_conditions_are_not_learned_by_heart():
     c = torch.randn((600, 150), generator=generator)
     x = 2 * c[:, :1] + torch.randn((600, 1), generator=generator)
     model = FactorAnalysis(torch.arange(1), 0, 150)
-    model.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200])
+    model.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200], floors(1))
     error = x[200:] - c[200:] @ model.effects.T - model.mean
     assert error.std() < 1.75
     few = FactorAnalysis(torch.arange(1), 0, 1)
-    few.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200, :1])
+    few.fit(x[:200], torch.ones(200, 1, dtype=torch.bool), c[:200, :1], floors(1))
     assert few.effects.item() == pytest.approx(2, abs=0.2)
 
 
@@ -119,7 +124,7 @@ def test_rows_that_show_all_or_nothing_are_worked_out_like_others(truth, monkeyp
     for by_what_is_shown in (factors_module._by_what_is_shown, each_row_on_its_own):
         monkeypatch.setattr(factors_module, "_by_what_is_shown", by_what_is_shown)
         model = FactorAnalysis(torch.arange(6), 2, 0)
-        model.fit(x, shown, x[:, :0])
+        model.fit(x, shown, x[:, :0], floors(x.shape[1]))
         answers.append([model.loadings, model.noise, *model(x, shown.float(), x[:, :0])])
     for one, other in zip(*answers, strict=True):
         assert torch.allclose(one, other, atol=1e-5)

@@ -144,7 +144,7 @@ def test_atoms_beyond_the_seen_range(name):
         if codec.scale != "linear":
             assert (numbers >= 0).all()
     assert (codec.std(each)[codec.bins.stop :] > 0).all()
-    ends = codec._numbers(codec._all_score_edges[[0, -1]])
+    ends = codec._numbers(codec.all_score_edges[[0, -1]])
     assert ends[1] <= greatest + 3.001 * codec.cells.std()
     assert ends[0] >= least - 3.001 * codec.cells.std()
 
@@ -284,7 +284,7 @@ def test_masses_sum_to_one_and_agree_with_probs(name):
             torch.testing.assert_close(kind.log_prob(params, cells)[:, j].exp(), probs[:, j, level])
 
 
-@pytest.mark.parametrize("name", ["histogram", "rank_normal"])
+@pytest.mark.parametrize("name", ["histogram", "tilted_gaussian", "rank_normal"])
 @pytest.mark.parametrize("column", ["normal", "spiked", "integers"])
 def test_density_integrates_to_one_in_the_users_units(name, column):
     kind, (codec,), _, params = make_kind(name, COLUMNS[column])
@@ -296,7 +296,7 @@ def test_density_integrates_to_one_in_the_users_units(name, column):
         return np.exp(log_p.astype(float) + type(kind).log_volume(codec, x))
 
     spikes = np.empty(0)
-    if name == "histogram":
+    if name != "rank_normal":
         spikes = codec.knots[codec.first[:-1]][codec.widths == 0]
     span = codec.knots[-1] - codec.knots[0]
     wide = np.tan(np.linspace(-1.5, 1.5, 40_001)) * 3 * span
@@ -328,7 +328,7 @@ def mean_position(codec, at, shares):
 
 
 def test_numbers_within_a_fine_bin_lean_towards_the_likelier_neighbour():
-    fine = NumericCodec.fit(np.linspace(0, 1, 960), fine=True)
+    fine = NumericCodec.fit(np.linspace(0, 1, 960), cut="fine")
     assert mean_position(fine, 20, [0.3, 0.4, 0.3]) == pytest.approx(0.5, abs=0.001)
     # A density that grows by a factor of e from bin to bin: 1 / (1 - 1 / e) - 1.
     growing = np.exp([-1.0, 0.0, 1.0]) / np.exp([-1.0, 0.0, 1.0]).sum()
@@ -338,7 +338,7 @@ def test_numbers_within_a_fine_bin_lean_towards_the_likelier_neighbour():
 
 
 def test_coarse_and_outermost_bins_do_not_lean():
-    coarse, fine = (NumericCodec.fit(np.linspace(0, 1, 960), fine=fine) for fine in (False, True))
+    coarse, fine = (NumericCodec.fit(np.linspace(0, 1, 960), cut=cut) for cut in ("bins", "fine"))
     assert mean_position(coarse, 20, [0.0, 0.1, 0.9]) == pytest.approx(0.5, abs=0.001)
     assert mean_position(fine, 0, [0.1, 0.9]) == pytest.approx(0.5, abs=0.01)
     assert mean_position(fine, len(fine.means) - 1, [0.9, 0.1]) == pytest.approx(0.5, abs=0.01)
@@ -347,7 +347,7 @@ def test_coarse_and_outermost_bins_do_not_lean():
 @pytest.mark.parametrize("ends", [(-2.0, 3.0), (5.0, 6.0)])
 def test_draws_have_the_density_of_the_histogram_within_bins_too(ends):
     # Of evenly spaced numbers, since draws follow the training cells within a bin.
-    even = NumericCodec.fit(np.linspace(*ends, 960), natural=True, fine=True)
+    even = NumericCodec.fit(np.linspace(*ends, 960), natural=True, cut="fine")
     kind = LIKELIHOODS["histogram"]([0], [even])
     params = torch.zeros(1, kind.n_params)
     params[0, 1:] = 2 * torch.sin(torch.arange(kind.n_bins))
@@ -363,10 +363,57 @@ def test_draws_have_the_density_of_the_histogram_within_bins_too(ends):
     assert np.ptp(log_p[within]) > 0.5
 
 
+@pytest.mark.parametrize("log_sigma", [0.0, -2.0, -4.0])
+@pytest.mark.parametrize("name", ["normal", "skewed"])
+def test_bins_of_a_tilted_gaussian_have_the_mass_of_its_density(name, log_sigma):
+    cells = np.exp(COLUMNS["normal"]) if name == "skewed" else COLUMNS[name]
+    kind, (codec,), _, params = make_kind("tilted_gaussian", cells)
+    kind.log_sigma.data.fill_(log_sigma)
+    params = params[:1].clone()
+    params[0, 0] = 0.3
+    probs = kind.probs(params)[0, 0, codec.bins].double().detach().numpy()
+    means = torch.tensor(codec.encode(codec.means))[:, None]
+    log_p = kind.log_prob(params.expand(len(means), -1), means)[:, 0].double().detach().numpy()
+    assert probs.sum() == pytest.approx(1.0, abs=1e-5)
+    # Each bin's mass by the density in its middle, summed over a deviation's worth of bins.
+    by_density = np.exp(log_p)
+    assert np.abs(np.cumsum(probs) - np.cumsum(by_density)).max() < 0.06
+    assert by_density.sum() == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_tilted_gaussian_knows_numbers_better_than_a_block_does():
+    kind, (codec,), values, params = make_kind("tilted_gaussian", COLUMNS["normal"])
+    assert kind.n_blocks == len(np.unique(codec.block)) < len(codec.means) / 4
+    kind.log_sigma.data.fill_(-4.0)
+    params = torch.zeros_like(params)
+    params[:, 0] = values[:, 0]
+    probs = kind.expected(params)[:, 0].double().detach().numpy()
+    inner = np.abs(COLUMNS["normal"] - COLUMNS["normal"].mean()) < 1.5 * COLUMNS["normal"].std()
+    error = np.abs(codec.mean(probs) - COLUMNS["normal"])[inner] / COLUMNS["normal"].std()
+    assert error.mean() < 0.01  # blocks are a tenth of a deviation wide there
+
+
+def test_a_far_mean_is_drawn_back_and_leaves_a_distribution():
+    kind, (codec,), values, params = make_kind("tilted_gaussian", COLUMNS["normal"])
+    kind.log_sigma.data.fill_(-6.0)
+    params = torch.zeros_like(params)
+    params[:, 0] = 40.0
+    params.requires_grad_()
+    log_prob = kind.log_prob(params, values)
+    assert torch.isfinite(log_prob).all()
+    assert log_prob.argmax() == values.argmax()
+    kind.surrogate(params, values).sum().backward()
+    assert (params.grad[:, 0] < 0).all()
+    for probs in (kind.probs(params), kind.expected(params)):
+        torch.testing.assert_close(probs.sum(-1), torch.ones(len(values), 1))
+    end = codec.mean(kind.probs(params)[:1, 0].double().detach().numpy())[0]
+    assert end == pytest.approx(codec.means[-1])
+
+
 @pytest.mark.parametrize("natural", [False, True])
 @pytest.mark.parametrize("name", COLUMNS)
 def test_densities_within_bins_are_numbers_for_every_column(name, natural):
-    codec = NumericCodec.fit(COLUMNS[name], natural=natural, fine=True)
+    codec = NumericCodec.fit(COLUMNS[name], natural=natural, cut="fine")
     kind = LIKELIHOODS["histogram"]([0], [codec])
     cells = COLUMNS[name][~np.isnan(COLUMNS[name])]
     span = np.ptp(cells) or 1.0

@@ -14,7 +14,14 @@ from conftest import small
 
 from sklearn_cvae import ConditionalVAE, save
 from sklearn_cvae.columns import learn_column
-from sklearn_cvae.table import Schema, TableCodec, column_list, missing_cells, select_columns
+from sklearn_cvae.table import (
+    Schema,
+    TableCodec,
+    _nearly_known,
+    column_list,
+    missing_cells,
+    select_columns,
+)
 
 
 def read(schema: Schema, X) -> np.ndarray:
@@ -578,3 +585,59 @@ def test_numbers_that_follow_others_have_finer_bins_where_there_are_many_cells(n
     assert (values == table.encode(table.read(X))).all()
     as_condition, _ = TableCodec.fit(X, None, conditions=["double"], **parameters)
     assert max(len(codec.means) for codec in as_condition.codecs) < 90
+
+
+def nearly_equal(n):
+    """Four columns: three that follow one another closely, one of them on normal scores."""
+    rng = np.random.default_rng(0)
+    radius = rng.lognormal(sigma=0.6, size=n)
+    area = np.pi * radius**2 * np.exp(0.01 * rng.normal(size=n))
+    with_zeros = np.where(rng.random(n) < 0.1, 0.0, area)
+    return pd.DataFrame(
+        {"radius": radius, "area": area, "zeros": with_zeros, "alone": radius[::-1]}
+    )
+
+
+AUTO = {"categorical": "from_dtype", "conditions": None, "likelihoods": "auto"}
+
+
+def test_numbers_that_follow_others_closely_are_tilted_gaussians():
+    X = nearly_equal(1000)
+    table, values = TableCodec.fit(X, None, **AUTO)
+    assert table.likelihoods[:4] == ("tilted_gaussian", "tilted_gaussian", "histogram", "histogram")
+    assert [len(codec.means) > 60 for codec in table.codecs[:2]] == [True, True]
+    assert [codec.block[-1] < 40 for codec in table.codecs[:2]] == [True, True]
+    assert (values[:, :4] == table.encode(table.read(X))[:, :4]).all()
+    inverse = X.assign(area=1 / X["area"])
+    assert TableCodec.fit(inverse, None, **AUTO)[0].likelihoods[1] == "tilted_gaussian"
+
+
+@pytest.mark.parametrize(
+    ("change", "histograms"),
+    [
+        ({"likelihoods": {"area": "histogram"}}, {"area"}),
+        ({"conditions": ["area"]}, {"area", "radius"}),
+    ],
+)
+def test_conditions_and_what_was_asked_for_are_no_tilted_gaussians(change, histograms):
+    X = nearly_equal(1000)[["radius", "area"]]
+    table, _ = TableCodec.fit(X, None, **AUTO | change)
+    named = dict(zip(table.names, table.likelihoods, strict=False))
+    assert {name for name, likelihood in named.items() if likelihood == "histogram"} == histograms
+
+
+def test_few_rows_or_cells_do_not_say_that_numbers_follow_others():
+    X = nearly_equal(999)
+    assert "tilted_gaussian" not in TableCodec.fit(X, None, **AUTO)[0].likelihoods
+    X = nearly_equal(1000)
+    X.loc[90:, "area"] = np.nan
+    named = TableCodec.fit(X, None, **AUTO)[0].likelihoods
+    assert named[:2] == ("tilted_gaussian", "histogram")
+
+
+def test_groups_of_numbers_in_which_one_nearly_tells_another():
+    alike = np.zeros((7, 7))
+    for i, j, size in [(0, 1, 0.995), (1, 2, 0.93), (3, 4, 0.98), (5, 6, 0.5)]:
+        alike[i, j] = alike[j, i] = size
+    assert _nearly_known(alike).tolist() == [True] * 3 + [False] * 4
+    assert _nearly_known(np.zeros((0, 0))).tolist() == []
