@@ -234,18 +234,21 @@ class TableCodec:
         some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
         ranks = pd.DataFrame(values[some][:, numbers]).rank()
         alike = np.nan_to_num(ranks.corr().abs().to_numpy()) - np.eye(len(numbers))
+        free = [
+            _is_natural(self.codecs[j]) and enough[j] and self.names[j] not in asked
+            for j in numbers
+        ]
+        known = _nearly_known(np.where(np.outer(free, free), alike, 0))
         codecs, names = list(self.codecs), list(self.likelihoods)
-        follows, known = alike.max(axis=0, initial=0), _nearly_known(alike)
-        for j, most_alike, is_known in zip(numbers, follows, known, strict=True):
+        for j, is_known, follows in zip(numbers, known, alike.max(axis=0, initial=0), strict=True):
             codec = codecs[j]
             if not (isinstance(codec, NumericCodec) and codec.continuous):
                 continue
             cells = self.columns[j].read(series[j])
-            known_by_scores = is_known and enough[j] and codec.scale != "normal"
-            if known_by_scores and self.names[j] not in asked:
+            if is_known:
                 names[j] = "tilted_gaussian"
                 codecs[j] = NumericCodec.fit(cells, natural=True, cut="blocks")
-            elif most_alike >= FOLLOWS and n_cells[j] >= MANY_CELLS:
+            elif follows >= FOLLOWS and n_cells[j] >= MANY_CELLS:
                 codecs[j] = NumericCodec.fit(cells, natural=True, cut="fine")
             values[:, j] = codecs[j].encode(cells)
         return replace(self, codecs=tuple(codecs), likelihoods=tuple(names))
@@ -401,6 +404,11 @@ def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
     if column.integer and few:
         return learn_column(name, target, levels=True)
     return column
+
+
+def _is_natural(codec: Codec) -> bool:
+    """Whether a column's numbers hardly repeat, and are on a natural scale."""
+    return isinstance(codec, NumericCodec) and codec.continuous and codec.scale != "normal"
 
 
 def _nearly_known(alike: Array) -> Mask:
