@@ -226,19 +226,18 @@ class TableCodec:
         to learn rows by heart. Columns that were `asked` to have a likelihood keep it.
         """
         n_cells = np.sum(~np.isnan(values), axis=0)
-        enough = (n_cells >= SOME_CELLS) & (len(values) >= SOME_ROWS)
-        named = enumerate(zip(self.likelihoods, self.codecs, strict=True))
-        numbers = [
-            j for j, (name, codec) in named if name == "histogram" and j not in self.conditions
+        many = n_cells >= MANY_CELLS
+        free = (n_cells >= SOME_CELLS) & (len(values) >= SOME_ROWS)
+        free &= [
+            _is_natural(c) and n not in asked for n, c in zip(self.names, self.codecs, strict=True)
         ]
+        named = enumerate(self.likelihoods)
+        numbers = [j for j, name in named if name == "histogram" and (many[j] or free[j])]
+        numbers = [j for j in numbers if j not in self.conditions]
         some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
         ranks = pd.DataFrame(values[some][:, numbers]).rank()
         alike = np.nan_to_num(ranks.corr().abs().to_numpy()) - np.eye(len(numbers))
-        free = [
-            _is_natural(self.codecs[j]) and enough[j] and self.names[j] not in asked
-            for j in numbers
-        ]
-        known = _nearly_known(np.where(np.outer(free, free), alike, 0))
+        known = _nearly_known(np.where(np.outer(free, free)[numbers][:, numbers], alike, 0))
         codecs, names = list(self.codecs), list(self.likelihoods)
         for j, is_known, follows in zip(numbers, known, alike.max(axis=0, initial=0), strict=True):
             codec = codecs[j]
@@ -248,8 +247,10 @@ class TableCodec:
             if is_known:
                 names[j] = "tilted_gaussian"
                 codecs[j] = NumericCodec.fit(cells, natural=True, cut="blocks")
-            elif follows >= FOLLOWS and n_cells[j] >= MANY_CELLS:
+            elif follows >= FOLLOWS and many[j]:
                 codecs[j] = NumericCodec.fit(cells, natural=True, cut="fine")
+            else:
+                continue
             values[:, j] = codecs[j].encode(cells)
         return replace(self, codecs=tuple(codecs), likelihoods=tuple(names))
 
