@@ -109,8 +109,7 @@ class Histogram(Numeric):
         self.register_buffer("bin_of_atom", torch.from_numpy(bin_of), persistent=False)
         self.register_buffer("is_bin", torch.from_numpy(is_bin), persistent=False)
         self.within = _WithinBins(codecs, n_bins) if any(c.reach.any() for c in codecs) else None
-        smooth = [[GAUSSIAN_SHARE * (c.scale != "normal" and c.continuous)] for c in codecs]
-        self._buffer("gaussian_share", [np.array(share) for share in smooth], 0.0, 1)
+        self._buffer("gaussian_share", _gaussian_shares(codecs), 0.0, 1)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
         mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_bins], dim=-1)
@@ -223,8 +222,7 @@ class TiltedGaussian(Numeric):
         owner = zip(codecs, of_atom, strict=True)
         blocks_of = np.array([c.block[of_bin - c.bins.start] for c, of_bin in owner])
         self.register_buffer("block_of_atom", torch.from_numpy(blocks_of), persistent=False)
-        smooth = [[GAUSSIAN_SHARE * (c.scale != "normal" and c.continuous)] for c in codecs]
-        self._buffer("gaussian_share", [np.array(share) for share in smooth], 0.0, 1)
+        self._buffer("gaussian_share", _gaussian_shares(codecs), 0.0, 1)
 
     @property
     def _log_sigma(self) -> Tensor:
@@ -285,3 +283,9 @@ class TiltedGaussian(Numeric):
 
     def _of_atoms(self, eta: Tensor) -> Tensor:
         return eta.gather(-1, self.block_of_atom.expand(len(eta), -1, -1))
+
+
+def _gaussian_shares(codecs: list[NumericCodec]) -> list[Array]:
+    """Return the share of the Gaussian alone in what is imputed, of each column."""
+    smooth = [codec.scale != "normal" and codec.continuous for codec in codecs]
+    return [np.array([GAUSSIAN_SHARE * of_column]) for of_column in smooth]

@@ -160,3 +160,13 @@ def test_first_loadings_of_many_features_are_nearly_the_exact_ones(monkeypatch):
     assert not torch.equal(near, exact)
     assert torch.allclose(near @ near.T, exact @ exact.T, atol=0.02)
     assert torch.equal(near, factors_module._leading_components(x, 4))
+
+
+def test_noise_is_no_less_than_its_floor():
+    x = torch.randn((300, 1), generator=torch.Generator().manual_seed(0)).repeat(1, 3)
+    model = FactorAnalysis(torch.arange(3), 1, 0)
+    floor = torch.tensor([0.1, 0.01, 0.001], dtype=torch.float64)
+    model.fit(x, torch.ones(300, 3), x[:, :0], floor)
+    assert (model.noise >= floor - 1e-6).all()
+    assert model.noise[0] == pytest.approx(0.1)
+    assert model.noise[2] < 0.005

@@ -375,7 +375,7 @@ def test_bins_of_a_tilted_gaussian_have_the_mass_of_its_density(name, log_sigma)
     means = torch.tensor(codec.encode(codec.means))[:, None]
     log_p = kind.log_prob(params.expand(len(means), -1), means)[:, 0].double().detach().numpy()
     assert probs.sum() == pytest.approx(1.0, abs=1e-5)
-    # Each bin's mass by the density in its middle, summed over a deviation's worth of bins.
+    # Each bin's mass by the density at its mean.
     by_density = np.exp(log_p)
     assert np.abs(np.cumsum(probs) - np.cumsum(by_density)).max() < 0.06
     assert by_density.sum() == pytest.approx(1.0, abs=0.06)
