@@ -15,6 +15,7 @@ from sklearn_cvae import inference
 from sklearn_cvae.codecs import Array
 from sklearn_cvae.conditions import Drawing, read_conditions, read_drawing
 from sklearn_cvae.model import TableCVAE
+from sklearn_cvae.noise import RowNoise, row_keys
 from sklearn_cvae.table import TableCodec, compare_cells, is_frame, missing_cells, row_index
 from sklearn_cvae.training import CVAENet, torch_threads
 from sklearn_cvae.validation import (
@@ -217,7 +218,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         given = drawing.given(rows)
         cells = self._table.cells(self._table.encode(given))
         keys = np.arange(rows.start, rows.stop, dtype=np.uint64)
-        noise = inference.RowNoise(drawing.seed, keys)
+        noise = RowNoise(drawing.seed, keys)
         with self._threads():
             drawn = inference.sample(
                 self._module,
@@ -449,10 +450,9 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _drawn(self, numbers: Array, n: int, random_state: Any) -> list[Array]:
         cells = self._table.cells(self._table.encode(numbers))
-        keys, rng = inference.row_keys(cells), random_source(random_state)
-        noises = [inference.RowNoise(draw_seed(rng), keys) for _ in range(n)]
+        keys, rng = row_keys(cells), random_source(random_state)
+        noises = [RowNoise(draw_seed(rng), keys) for _ in range(n)]
         with self._threads():
-            return [
-                inference.impute_draw(self._module, self._table.codecs, cells, noise)
-                for noise in noises
-            ]
+            return inference.impute_draws(
+                self._module, self._table.codecs, cells, noises, self.n_draws
+            )

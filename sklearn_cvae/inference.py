@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import qmc
 from torch import Tensor
 
 from sklearn_cvae.codecs import Cells, Choices, Codec
 from sklearn_cvae.kinds import Kind, Numeric
 from sklearn_cvae.model import TableCVAE
+from sklearn_cvae.noise import RowNoise, chain_noise, shared_uniforms
 from sklearn_cvae.objectives import log_weights
 from sklearn_cvae.priors import DiagonalNormal
 from sklearn_cvae.ties import Ties
@@ -38,6 +38,8 @@ SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3
 N_STARTS = 8
+# What probabilities count as at least where they are pooled: a zero would be a veto.
+LEAST = 1e-30
 
 
 class _Chunk(NamedTuple):
@@ -149,6 +151,12 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     model.n_sweeps.fill_(0)
     if model.backbone.tabular and np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS if _sweeps_help(model, cells, target) else 0)
+    calibrate_spread(model, cells, target)
+
+
+def calibrate_spread(model: TableCVAE, cells: Cells, target: Array) -> None:
+    """Set the model's `spread` by held-out cells; parameters as in `calibrate`."""
+    model.eval()
     if any(isinstance(kind, Numeric) for kind in model.table_kinds):
         model.spread.fill_(_usual_spread(model, cells, target))
 
@@ -295,7 +303,8 @@ def impute_point(
     """Return numbers for all cells from their distribution given the visible ones.
 
     The distribution is the average over `n_draws` draws of z whose noise all rows share; of a model
-    that imputes by sweeps, over the states of chains that begin at such draws, as many in all.
+    that imputes by sweeps, over the states of chains that begin at such draws, as many in all. It
+    is pooled with the predictor's.
 
     Parameters
     ----------
@@ -323,7 +332,7 @@ def impute_point(
 
 
 def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: RowNoise) -> Array:
-    """Return one joint draw of all cells given the visible ones, of shape (n, d), float64.
+    """Return one joint draw of all cells given the visible ones, by the latents alone.
 
     Of a model that imputes by sweeps, a row is drawn from one state of its chain, by chance.
 
@@ -334,21 +343,112 @@ def impute_draw(model: TableCVAE, codecs: Sequence[Codec], cells: Cells, noise: 
     cells : Cells
     noise : RowNoise
         Each row's own randomness.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n, d), float64
     """
+    decoders = [partial(_draw_cells, noise)]
+    return _decode(model, codecs, cells, partial(_state, model, noise), decoders)[0]
+
+
+def impute_draws(
+    model: TableCVAE,
+    codecs: Sequence[Codec],
+    cells: Cells,
+    noises: Sequence[RowNoise],
+    n_draws: int,
+) -> list[Array]:
+    r"""Return joint draws of all cells given the visible ones, one for each noise.
+
+    What goes together is the latents', each cell's distribution that of `impute_point`: a cell
+    drawn at a row's z is moved to the same quantile of the latter,
+
+    .. math:: x_j \leftarrow G_j^{-1}(F_j(x_j))
+
+    where F_j is its distribution by the latents, G_j that pooled with the predictor's. Without a
+    predictor nothing is moved.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    codecs : sequence of codec
+    cells : Cells
+    noises : sequence of RowNoise
+        Each row's own randomness.
+    n_draws : int
+        Latent draws behind F_j, whose noise all rows share.
+
+    Returns
+    -------
+    numbers : list of ndarray of shape (n, d), float64
+    """
+    if not model.direct_share:
+        return [impute_draw(model, codecs, cells, noise) for noise in noises]
+    numbers, shared = [np.empty(cells.values.shape) for _ in noises], _shared_noise(model, n_draws)
+    model.eval()
+    with torch.inference_mode():
+        for chunk in _chunks(model, cells):
+            n = chunk.rows.stop - chunk.rows.start
+            wide = chunk.widened(model.spread)
+            latent = _latent_probs(model, wide, shared)
+            whole = _with_predicted(model, wide, latent)
+            before, after = (
+                dict(_columns(model, codecs, _rows_of(part, n))) for part in (latent, whole)
+            )
+            for table, noise in zip(numbers, noises, strict=True):
+                state = _state(model, noise, chunk)[:n].cpu().numpy().astype(np.float64)
+                for j, probs in _columns(model, codecs, state):
+                    u = _ranks(probs, before[j], noise.cell(chunk.rows, j))
+                    table[chunk.rows, j] = codecs[j].quantile(after[j], u)
+    return numbers
+
+
+def _state(model: TableCVAE, noise: RowNoise, chunk: _Chunk) -> Tensor:
+    """Return the probabilities of all cells at one z per row, or at one state of its chain."""
     n_sweeps, width = int(model.n_sweeps), model.n_components + model.n_columns
+    noises = [noise.latent(chunk.rows, model.n_components + 2)]
+    noises += [noise.again(k).latent(chunk.rows, width) for k in range(1, n_sweeps + 1)]
+    first, *others = (_padded(u).to(chunk.c.device) for u in noises)
+    states = _states(model, chunk.widened(model.spread), [first[:, :-1], *others])
+    drawn = _flat(_if_missing(model, next(states)))
+    for sweep, state in enumerate(states, start=1):
+        goes_on = first[:, -1:] * (n_sweeps + 1) >= sweep
+        drawn = torch.where(goes_on, _flat(_if_missing(model, state)), drawn)
+    return drawn
 
-    def probs(chunk: _Chunk) -> Tensor:
-        noises = [noise.latent(chunk.rows, model.n_components + 2)]
-        noises += [noise.again(k).latent(chunk.rows, width) for k in range(1, n_sweeps + 1)]
-        first, *others = (_padded(u).to(chunk.c.device) for u in noises)
-        states = _states(model, chunk.widened(model.spread), [first[:, :-1], *others])
-        drawn = _flat(_if_missing(model, next(states)))
-        for sweep, state in enumerate(states, start=1):
-            goes_on = first[:, -1:] * (n_sweeps + 1) >= sweep
-            drawn = torch.where(goes_on, _flat(_if_missing(model, state)), drawn)
-        return drawn
 
-    return _decode(model, codecs, cells, probs, [partial(_draw_cells, noise)])[0]
+def _rows_of(probs: list[Tensor], n: int) -> Array:
+    """Return the first n rows of probabilities, side by side, float64."""
+    flat: Array = _flat(probs)[:n].cpu().numpy().astype(np.float64)
+    return flat
+
+
+def _ranks(probs: Array, of_all: Array, u: Array) -> Array:
+    """Return where, in distributions over atoms, the quantiles of others lie.
+
+    Parameters
+    ----------
+    probs, of_all : ndarray of shape (n, n_atoms)
+        The others, and those that are asked for.
+    u : ndarray of shape (n,)
+        Which quantiles; within an atom ranks go on evenly.
+
+    Returns
+    -------
+    ranks : ndarray of shape (n,)
+        In [0, 1).
+    """
+    ends, row = probs.cumsum(axis=1), np.arange(len(probs))
+    at = u * ends[:, -1]
+    atom = np.minimum((ends <= at[:, None]).sum(axis=1), probs.shape[1] - 1)
+    mass = np.maximum(probs[row, atom], np.finfo(float).tiny)
+    within = np.clip((at - ends[row, atom]) / mass + 1, 0, 1)
+    cumulated = of_all.cumsum(axis=1)
+    rank = cumulated[row, atom] - (1 - within) * of_all[row, atom]
+    below_one = np.nextafter(1.0, 0.0)
+    ranks: Array = np.clip(rank / cumulated[:, -1], 0, below_one)
+    return ranks
 
 
 class Draws(NamedTuple):
@@ -650,13 +750,51 @@ def _probs(model: TableCVAE, z: Tensor, chunk: _Chunk) -> list[Tensor]:
 
 
 def _mean_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> list[Tensor]:
-    """Return each kind's probabilities, averaged over chains whose noise all rows share."""
+    """Return each kind's probabilities, to impute by; chains have noise that all rows share."""
+    return _with_predicted(model, chunk, _latent_probs(model, chunk, noise))
+
+
+def _with_predicted(model: TableCVAE, chunk: _Chunk, probs: list[Tensor]) -> list[Tensor]:
+    r"""Pool each cell's probabilities with the predictor's, by the model's `direct_share` w.
+
+    .. math:: p \propto p_{latent}^{1 - w} \, p_{predictor}^w
+
+    The surer of the two counts for more, and what either is sure is not so is not so: an average
+    would be as wide as the wider one, whose tails move means.
+
+    References
+    ----------
+    Genest, Zidek. Combining Probability Distributions: A Critique and an Annotated Bibliography.
+    Statistical Science 1986 (logarithmic opinion pools).
+    """
+    share = float(model.direct_share)
+    if share == 0 or model.predictor is None:
+        return probs
+    inputs = model.inputs(chunk.values)
+    predicted = model.predicted(model.predictor, inputs, chunk.visible, chunk.c)
+    others = predicted.expected(chunk.spread)
+    return [_pooled(*both, share) for both in zip(probs, others, strict=True)]
+
+
+def _pooled(one: Tensor, other: Tensor, share: float) -> Tensor:
+    """Return the weighted geometric mean of probabilities over the last axis, summing to 1."""
+    logs = torch.lerp(one.clamp(min=LEAST).log(), other.clamp(min=LEAST).log(), share)
+    possible = (one > 0) | (other > 0)  # atoms that fill a column up have no probability
+    return logs.masked_fill(~possible, -torch.inf).softmax(-1)
+
+
+def _latent_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> list[Tensor]:
+    """Return each kind's probabilities by the latents, averaged over chains."""
     total: list[Tensor] = []
     for of_chain in zip(*noise, strict=True):
         for probs in _states(model, chunk, [u.to(chunk.c.device) for u in of_chain]):
             total = [a + b for a, b in zip(total, probs, strict=True)] if total else probs
     n_states = sum(map(len, noise))
     return [part / n_states for part in total]
+
+
+def _shared_noise(model: TableCVAE, n_draws: int) -> list[Tensor]:
+    return chain_noise(n_draws, int(model.n_sweeps), model.n_components, model.n_columns)
 
 
 def _states(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -758,90 +896,3 @@ def point(statistic: str) -> Decoder:
 
 def _draw_cells(noise: RowNoise, codec: Codec, probs: Array, j: int, rows: slice) -> Array:
     return codec.quantile(probs, noise.cell(rows, j))
-
-
-# --------------------------------------------------------------------------------------
-# Randomness
-# --------------------------------------------------------------------------------------
-
-
-def _shared_noise(model: TableCVAE, n_draws: int) -> list[Tensor]:
-    """Return the noise of chains of `n_draws` sweeps in all, or as many draws if there are none.
-
-    Returns
-    -------
-    noise : list of Tensor of shape (n_chains, width), of length 1 + the model's sweeps
-        As `_states` takes it, of all chains.
-    """
-    n_sweeps = int(model.n_sweeps)
-    n_chains = -(-n_draws // max(n_sweeps, 1))
-    noise = [shared_uniforms(n_chains, model.n_components)]
-    width = model.n_components + model.n_columns
-    for sweep in range(1, n_sweeps + 1):  # any number of columns, which Sobol points do not bear
-        even = qmc.LatinHypercube(width, rng=np.random.default_rng(sweep)).random(n_chains)
-        noise.append(torch.from_numpy(even.astype(np.float32)))
-    return noise
-
-
-def shared_uniforms(n_draws: int, n_components: int) -> Tensor:
-    """Return (n_draws, n_components + 1) even uniforms; the last column chooses components."""
-    n_points = 1 << max(n_draws - 1, 0).bit_length()
-    points = qmc.Sobol(n_components + 1, rng=np.random.default_rng(0)).random(n_points)
-    return torch.from_numpy(points[:n_draws].astype(np.float32))
-
-
-class RowNoise(NamedTuple):
-    """Uniforms that depend on a seed and each row's key alone, made when they are needed.
-
-    A counter-based generator (splitmix64): rows can be drawn in any order, or left out.
-
-    Parameters
-    ----------
-    seed : int
-    keys : ndarray of shape (n,), uint64
-    """
-
-    seed: int
-    keys: Array
-
-    def again(self, repetition: int) -> RowNoise:
-        """Return other noise of the same rows."""
-        seed = _mix(np.array([self.seed], dtype=np.uint64) + np.uint64(repetition))
-        return RowNoise(int(seed[0]), self.keys)
-
-    def latent(self, rows: slice, width: int) -> Array:
-        """Return uniforms of shape (n_rows, width), float32, for the latent draw."""
-        counters = 2 * np.arange(width, dtype=np.uint64)
-        return self._uniforms(rows, counters).astype(np.float32)
-
-    def cell(self, rows: slice, column: int) -> Array:
-        """Return uniforms of shape (n_rows,) for the cells of one column."""
-        return self._uniforms(rows, np.array([2 * column + 1], dtype=np.uint64))[:, 0]
-
-    def _uniforms(self, rows: slice, counters: Array) -> Array:
-        start = _mix(self.keys[rows] ^ _mix(np.full(1, self.seed, dtype=np.uint64)))
-        return (_mix(start[:, None] ^ _mix(counters)) >> np.uint64(11)) * 2.0**-53
-
-
-def row_keys(cells: Cells) -> Array:
-    """Return one key per row from its content; the k-th copy of a row gets a key of its own."""
-    known = cells.visible | cells.given
-    bits = np.where(known, cells.values, np.float32(0)).view(np.uint32)
-    keys = np.zeros(len(bits), dtype=np.uint64)
-    for column, shown in zip(bits.T, known.T, strict=True):
-        keys = _mix(keys ^ (column.astype(np.uint64) * np.uint64(2) + shown.astype(np.uint64)))
-    order = np.argsort(keys, kind="stable")
-    sorted_keys = keys[order]
-    new = np.r_[True, sorted_keys[1:] != sorted_keys[:-1]]
-    start = np.maximum.accumulate(np.where(new, np.arange(len(keys)), 0))
-    copy = np.empty(len(keys), dtype=np.uint64)
-    copy[order] = np.arange(len(keys)) - start
-    return _mix(keys + copy)
-
-
-def _mix(x: Array) -> Array:
-    """Scramble 64-bit integers (the finaliser of splitmix64)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

@@ -20,8 +20,8 @@ import torch
 
 from sklearn_cvae import inference
 from sklearn_cvae.codecs import Array, Cells, Codec
-from sklearn_cvae.inference import RowNoise
 from sklearn_cvae.model import TableCVAE
+from sklearn_cvae.noise import RowNoise
 from sklearn_cvae.ties import Ties
 
 # Drawn rows, twice as many as there are: what their number leaves to chance stays in the factors.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from sklearn_cvae.likelihoods import LIKELIHOODS
 from sklearn_cvae.missingness import SelfMasking
 from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Ensemble, Linear
 from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
+from sklearn_cvae.predictor import N_LAYERS, N_PREDICTORS, Predictor
 from sklearn_cvae.priors import DiagonalNormal, PriorChoice
 from sklearn_cvae.ties import Ties
 
@@ -93,8 +94,18 @@ class TableDistribution(Distribution):
         return self._mean(lambda kind, params: kind.expected(params, spread))
 
 
+class _Batch(NamedTuple):
+    """What a training step shows of some rows, and what it asks for."""
+
+    inputs: list[Tensor]
+    modelled: Tensor
+    visible: Tensor
+    all_hidden: Tensor
+    c: Tensor
+
+
 class TableCVAE(nn.Module):
-    """The conditional VAE of a mixed table.
+    """The conditional VAE of a mixed table, and the predictor that helps it to impute.
 
     Parameters
     ----------
@@ -123,6 +134,8 @@ class TableCVAE(nn.Module):
     condition_dropout : float
     self_masking : bool
         Whether to model that a cell's value decides if it is missing.
+    predicts : bool
+        Whether there is a predictor; it is trained by `PredictorLoss`.
     n_factors : int
         Factors of the linear model that training starts from; no more than there are components
         or features.
@@ -137,6 +150,7 @@ class TableCVAE(nn.Module):
     mean_params: Tensor
     spread: Tensor
     n_sweeps: Tensor
+    direct_share: Tensor
     tilt: Tensor
     start_tilt: Tensor
 
@@ -159,6 +173,7 @@ class TableCVAE(nn.Module):
         input_noise: float,
         condition_dropout: float,
         self_masking: bool,
+        predicts: bool,
         n_factors: int,
         generator: torch.Generator,
     ) -> None:
@@ -208,10 +223,22 @@ class TableCVAE(nn.Module):
         # encoded again to impute; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
         self.register_buffer("n_sweeps", torch.zeros((), dtype=torch.long))
+        # The weight of the predictor in what is imputed: none until it is trained.
+        self.register_buffer("direct_share", torch.zeros(()))
         # Factors of atoms' probabilities in a draw's sweeps, and at its start; see `marginals`.
         n_atoms = sum(kind.n_columns * kind.n_atoms for kind in self.table_kinds)
         self.register_buffer("tilt", torch.ones(n_atoms))
         self.register_buffer("start_tilt", torch.ones(n_atoms))
+        self.predictor = self._new_predictor(2 * k, blocks) if predicts else None
+
+    def _new_predictor(self, n_start: int, blocks: Blocks) -> Predictor:
+        n_outputs = self.layout.n_outputs
+        blocks = blocks._replace(hidden_layer_sizes=blocks.hidden_layer_sizes[:N_LAYERS])
+        networks = [
+            self.backbone.encoder(self.layout, n_start, n_outputs, blocks)
+            for _ in range(N_PREDICTORS)
+        ]
+        return Predictor(self.kinds, self.linear, self.linear_condition, Ensemble(networks))
 
     def inputs(self, values: Tensor) -> list[Tensor]:
         """Return each kind's (n, m, n_inputs) network inputs of its cells."""
@@ -226,13 +253,19 @@ class TableCVAE(nn.Module):
 
     def posterior(self, inputs: list[Tensor], visible: Tensor, c: Tensor) -> DiagonalNormal:
         """Return q(z | visible cells, c): the linear model's posterior, corrected by a network."""
-        shown = visible.to(inputs[0].dtype)
-        start = self.factors(self._features(inputs), shown, c[:, : self.n_linear])
-        seen = torch.cat([self._masked(inputs, visible), *start], dim=1)
+        seen, factors, log_scales = self._seen(inputs, visible, c)
         loc, log_scale = self.encoder(seen, c).chunk(2, dim=1)
         further = (0, self.n_components - self.factors.n_factors)
-        loc, log_scale = loc + F.pad(start[0], further), log_scale + F.pad(start[1], further)
+        loc, log_scale = loc + F.pad(factors, further), log_scale + F.pad(log_scales, further)
         return DiagonalNormal(loc, log_scale.clamp(-8, 3))
+
+    def _seen(
+        self, inputs: list[Tensor], visible: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what an encoder sees, and in it the factors' posterior: means, log deviations."""
+        shown = visible.to(inputs[0].dtype)
+        start = self.factors(self._features(inputs), shown, c[:, : self.n_linear])
+        return torch.cat([self._masked(inputs, visible), *start], dim=1), *start
 
     def _posteriors(
         self, inputs: list[Tensor], modelled: Tensor, visible: Tensor, c: Tensor
@@ -277,6 +310,8 @@ class TableCVAE(nn.Module):
                 kind.log_sigma.copy_((factors.noise[rows].sqrt() * scale).log())
                 at_mean += kind.n_columns
             at_feature += kind.n_columns * n
+        if self.predictor is not None:
+            self.predictor.start(self.kinds, self.linear, self.linear_condition)
 
     def _noise_floor(self) -> Tensor:
         """Return the least noise of each feature in the linear model, float64."""
@@ -313,11 +348,24 @@ class TableCVAE(nn.Module):
 
     def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
         """Return p(x | z, c)."""
-        means = self.linear(z[:, : self.factors.n_factors])
-        means = means + self.linear_condition(c[:, : self.n_linear])
-        params = self.decoder(z, c)
+        return self._around(self, self.decoder(z, c), z[:, : self.factors.n_factors], c)
+
+    def predicted(
+        self, predictor: Predictor, inputs: list[Tensor], visible: Tensor, c: Tensor
+    ) -> TableDistribution:
+        """Return the predictor's p(x | visible cells, c), which gradients reach by it alone."""
+        with torch.no_grad():
+            seen, factors, _ = self._seen(inputs, visible, c)
+        return self._around(predictor, predictor.networks(seen, c), factors, c)
+
+    def _around(
+        self, owner: TableCVAE | Predictor, params: Tensor, factors: Tensor, c: Tensor
+    ) -> TableDistribution:
+        """Return the distribution by networks' outputs around the means of the linear model."""
+        means = owner.linear(factors)
+        means = means + owner.linear_condition(c[:, : self.n_linear])
         params = params.index_add(2, self.mean_params, means.expand(len(params), -1, -1))
-        return TableDistribution(self.table_kinds, params, self.n_columns)
+        return TableDistribution(list(owner.kinds), params, self.n_columns)  # type: ignore[arg-type]
 
     @property
     def table_kinds(self) -> list[Kind]:
@@ -354,12 +402,8 @@ class TableCVAE(nn.Module):
         generator : torch.Generator
             Source of masks and latent noise.
         """
-        given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
-        modelled = observed & ~given
-        visible, all_hidden = self._hide(modelled, generator)
-        jitter = torch.randn(values.shape, generator=generator, device=values.device)
-        inputs = self.inputs(values + self.noise_scale * jitter)
-        c = self.condition(inputs, given)
+        share = self.objective.all_hidden_share
+        inputs, modelled, visible, all_hidden, c = self.batch(values, observed, generator, share)
         full, partial = self._posteriors(inputs, modelled, visible, c)
         n_draws = self.objective.n_draws
         shape = (n_draws, *full.loc.shape)
@@ -374,13 +418,29 @@ class TableCVAE(nn.Module):
         terms = Terms(log_likelihood, log_ratio, kl, self.n_components)
         return self.objective.loss(terms, beta) / self.n_columns
 
-    def _hide(self, modelled: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(
+        self,
+        values: Tensor,
+        observed: Tensor,
+        generator: torch.Generator,
+        all_hidden_share: float,
+    ) -> _Batch:
+        """Drop conditions, hide cells, and blur the numbers that are shown."""
+        given = drop_conditions(observed & self.is_condition, generator, self.condition_dropout)
+        modelled = observed & ~given
+        visible, all_hidden = self._hide(modelled, generator, all_hidden_share)
+        jitter = torch.randn(values.shape, generator=generator, device=values.device)
+        inputs = self.inputs(values + self.noise_scale * jitter)
+        return _Batch(inputs, modelled, visible, all_hidden, self.condition(inputs, given))
+
+    def _hide(
+        self, modelled: Tensor, generator: torch.Generator, all_hidden_share: float
+    ) -> tuple[Tensor, Tensor]:
         blocks = None
         if self.objective.hide:
             n, d = modelled.shape
             blocks = self.backbone.visible_blocks(n, d, self.layout, generator)
-        share = self.objective.all_hidden_share
-        visible, all_hidden = hide_cells(modelled, generator, share, blocks)
+        visible, all_hidden = hide_cells(modelled, generator, all_hidden_share, blocks)
         if len(self.tied):
             at = self.n_columns - len(self.tied)
             visible[:, at:] &= visible[:, self.tied].all(dim=2)
@@ -410,6 +470,34 @@ class TableCVAE(nn.Module):
         return total + self.missingness.log_prob(
             self.table_kinds, values, likelihood.probs(), ~observed
         )
+
+
+class PredictorLoss(nn.Module):
+    """What training a model's predictor minimises; the model itself stays as it is.
+
+    Parameters
+    ----------
+    model : TableCVAE
+    predictor : Predictor
+        The model's.
+    """
+
+    def __init__(self, model: TableCVAE, predictor: Predictor) -> None:
+        super().__init__()
+        self.predictor, self.objective = predictor, model.objective
+        self._models = [model]  # in a list, its weights are not this module's
+
+    def forward(
+        self, values: Tensor, observed: Tensor, beta: float, generator: torch.Generator
+    ) -> Tensor:
+        """Return each row's loss, nats per cell; parameters as `TableCVAE.forward` has them."""
+        (model,) = self._models
+        with torch.no_grad():
+            # Rows that show nothing are wide, which the one spread of a column would learn.
+            batch = model.batch(values, observed, generator, all_hidden_share=0.0)
+        cells = model.predicted(self.predictor, batch.inputs, batch.visible, batch.c)
+        hidden = batch.modelled & ~batch.visible
+        return -(cells.surrogate(values) * hidden).sum(1) / model.n_columns
 
 
 def _mean_params(kinds: Sequence[Kind]) -> Tensor:

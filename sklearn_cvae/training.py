@@ -218,7 +218,7 @@ class CVAENet(NeuralNet):
         self._base_rates = [
             (group, group["lr"]) for o in self._optimizers_in_use for group in o.param_groups
         ]
-        self._named = list(self.module_.named_parameters())
+        self._named = [p for p in self.module_.named_parameters() if p[1].requires_grad]
         self._step = 0
         return self
 
@@ -299,11 +299,15 @@ def _weighted_mean(losses: Tensor, weight: Tensor) -> Tensor:
 def split_parameters(
     module: nn.Module,
 ) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """Separate the weights of hidden layers, which suit Muon, those of output layers, the rest."""
+    """Separate the weights of hidden layers, which suit Muon, those of output layers, the rest.
+
+    Those that need no gradient are in none.
+    """
     groups: tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]] = ([], [], [])
     for name, parameter in module.named_parameters():
-        hidden = ".hidden." in name and name.endswith("weight") and parameter.ndim == 2
-        groups[0 if hidden else 1 if name.endswith(".out.weight") else 2].append(parameter)
+        if parameter.requires_grad:
+            hidden = ".hidden." in name and name.endswith("weight") and parameter.ndim == 2
+            groups[0 if hidden else 1 if name.endswith(".out.weight") else 2].append(parameter)
     return groups
 
 
@@ -365,10 +369,18 @@ class DropBatches(Callback):
 
 
 class EpochBar(Callback):
-    """One progress bar over the epochs, with the losses."""
+    """One progress bar over the epochs, with the losses.
+
+    Parameters
+    ----------
+    task : str
+    """
+
+    def __init__(self, task: str) -> None:
+        self.task = task
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.bar_ = tqdm(total=net.max_epochs, desc="fit", unit="epoch", leave=True)
+        self.bar_ = tqdm(total=net.max_epochs, desc=self.task, unit="epoch", leave=True)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         last = net.history[-1]
@@ -413,16 +425,19 @@ def build_net(
     tol: float,
     device: str,
     seed: int,
-    verbose: bool,
+    task: str | None,
     hooks: EpochHooks | None,
     net_params: dict[str, Any],
 ) -> CVAENet:
-    """Assemble the net for one training; `net_params` override anything skorch knows."""
+    """Assemble the net for one training; `net_params` override anything skorch knows.
+
+    A `task` has a progress bar of that name.
+    """
     callbacks: list[Any] = [("nan_guard", NaNGuard()), ("drop_batches", DropBatches())]
     if held_out is not None:
         callbacks.append(("keep_best", KeepBest(patience, tol)))
-    if verbose:
-        callbacks.append(("epoch_bar", EpochBar()))
+    if task is not None:
+        callbacks.append(("epoch_bar", EpochBar(task)))
     if hooks is not None:
         callbacks.append(("hooks", hooks))
     own = dict(net_params)
@@ -536,6 +551,19 @@ def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
     of_large = np.clip(MAX_ROWS_SHOWN / n_rows, MIN_EPOCHS, EPOCHS_OF_LARGE)
     at_most = np.clip(ROWS_SHOWN / n_rows, of_large, MAX_EPOCHS)
     return math.ceil(min(at_most, max(in_proportion, least)))
+
+
+def predictor_params(net_params: dict[str, Any]) -> dict[str, Any]:
+    """Return which of the user's parameters hold for the predictor's net, too.
+
+    Callbacks watch the model, and the predictor is trained for as many epochs as the model was.
+
+    Examples
+    --------
+    >>> predictor_params({"lr": 0.1, "max_epochs": 5})
+    {'lr': 0.1}
+    """
+    return {k: v for k, v in net_params.items() if k not in ("callbacks", "max_epochs")}
 
 
 def _share(usual: int, n_columns: int) -> float:

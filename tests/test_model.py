@@ -14,6 +14,7 @@ from sklearn_cvae.codecs import Cells, LevelCodec, NumericCodec
 from sklearn_cvae.likelihoods import LIKELIHOODS, Histogram
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout, ResidualMLP
+from sklearn_cvae.noise import RowNoise, row_keys
 from sklearn_cvae.priors import (
     PRIORS,
     DiagonalNormal,
@@ -343,7 +344,9 @@ def test_dropout_keeps_the_mean_and_only_acts_in_training():
     assert torch.equal(dropout.eval()(h), h)
 
 
-def make_model(prior: str = "mixture", n_decoders: int = 1) -> tuple[TableCVAE, list, Cells]:
+def make_model(
+    prior: str = "mixture", n_decoders: int = 1, *, predicts: bool = False
+) -> tuple[TableCVAE, list, Cells]:
     numbers = RNG.normal(size=(300, 2))
     levels = RNG.integers(0, 3, 300).astype(float)
     codecs = [NumericCodec.fit(numbers[:, 0]), LevelCodec(3), NumericCodec.fit(numbers[:, 1])]
@@ -365,6 +368,7 @@ def make_model(prior: str = "mixture", n_decoders: int = 1) -> tuple[TableCVAE, 
         dropout=0.0,
         input_noise=0.1,
         self_masking=False,
+        predicts=predicts,
         n_factors=4,
         condition_dropout=0.1,
         generator=generator(),
@@ -473,12 +477,9 @@ def test_sweeps_impute_the_mean_of_their_draws():
     model.n_sweeps.fill_(3)
     some = Cells(*(part[:40] for part in cells))
     mean = inference.impute_point(model, codecs, some, [inference.point("mean")], 900)[0]
-    keys = inference.row_keys(some)
+    keys = row_keys(some)
     draws = np.stack(
-        [
-            inference.impute_draw(model, codecs, some, inference.RowNoise(seed, keys))
-            for seed in range(200)
-        ]
+        [inference.impute_draw(model, codecs, some, RowNoise(seed, keys)) for seed in range(200)]
     )
     numbers = draws[:, :, [0, 2]]
     error = (numbers.mean(axis=0) - mean[:, [0, 2]]) / (numbers.std(axis=0) / np.sqrt(200))
@@ -498,7 +499,7 @@ def test_a_row_is_drawn_from_any_state_of_its_chain(monkeypatch):
             yield probs
 
     monkeypatch.setattr(inference, "_states", states)
-    noise = inference.RowNoise(0, inference.row_keys(cells))
+    noise = RowNoise(0, row_keys(cells))
     numbers = inference.impute_draw(model, codecs, cells, noise)
     first, second = (
         np.searchsorted(codecs[j].score_edges, codecs[j].encode(numbers[:, j])) for j in (0, 2)
@@ -565,16 +566,16 @@ def test_importance_sampling_settles_as_draws_grow():
 
 
 def test_row_noise_is_uniform_independent_and_keyed():
-    noise = inference.RowNoise(7, np.arange(20_000, dtype=np.uint64))
+    noise = RowNoise(7, np.arange(20_000, dtype=np.uint64))
     u = noise.latent(slice(None), 3).astype(float)
     assert u.min() >= 0
     assert u.max() <= 1
     np.testing.assert_allclose(np.histogram(u, 10)[0] / u.size, 0.1, atol=0.005)
     parts = [*u.T, noise.cell(slice(None), 0), noise.cell(slice(None), 1)]
-    parts.append(inference.RowNoise(8, noise.keys).cell(slice(None), 0))
+    parts.append(RowNoise(8, noise.keys).cell(slice(None), 0))
     correlation = np.corrcoef(parts) - np.eye(len(parts))
     assert np.abs(correlation).max() < 0.04
-    later = inference.RowNoise(7, noise.keys[100:]).latent(slice(None), 3)
+    later = RowNoise(7, noise.keys[100:]).latent(slice(None), 3)
     np.testing.assert_array_equal(later, noise.latent(slice(100, None), 3))
 
 
@@ -582,15 +583,15 @@ def test_copies_of_a_row_get_keys_of_their_own():
     values = np.array([[1, 2], [1, 2], [1, 2], [3, 4]], dtype=np.float32)
     shown = np.ones((4, 2), dtype=bool)
     hidden = np.zeros((4, 2), dtype=bool)
-    keys = inference.row_keys(Cells(values, shown, hidden))
+    keys = row_keys(Cells(values, shown, hidden))
     assert len(set(keys.tolist())) == 4
     order = [3, 0, 1, 2]
-    shuffled = inference.row_keys(Cells(values[order], shown, hidden))
+    shuffled = row_keys(Cells(values[order], shown, hidden))
     assert set(shuffled.tolist()) == set(keys.tolist())
     assert shuffled[0] == keys[3]
     one_hidden = shown.copy()
     one_hidden[3, 0] = False
-    assert inference.row_keys(Cells(values, one_hidden, hidden))[3] != keys[3]
+    assert row_keys(Cells(values, one_hidden, hidden))[3] != keys[3]
 
 
 @pytest.mark.parametrize(("n", "scale"), [(0, 1.0), (15, 0.4), (40, 2.0), (500, 0.9), (5000, 1.7)])
