@@ -219,6 +219,11 @@ class TableCVAE(nn.Module):
         self.prior_net = prior.build(n_components, sum(widths), generator)
         self.linear_condition = Linear(self.n_linear, len(self.mean_params), generator, scale=0.0)
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
+        self._add_settings_of_answers()
+        self.predictor = self._new_predictor(2 * k, blocks) if predicts else None
+
+    def _add_settings_of_answers(self) -> None:
+        """Register what is found when training is over, and answers go by."""
         # How much wider than the network says held-out cells lie, and how often completed rows are
         # encoded again to impute; see `inference.calibrate`.
         self.register_buffer("spread", torch.ones(()))
@@ -229,7 +234,6 @@ class TableCVAE(nn.Module):
         n_atoms = sum(kind.n_columns * kind.n_atoms for kind in self.table_kinds)
         self.register_buffer("tilt", torch.ones(n_atoms))
         self.register_buffer("start_tilt", torch.ones(n_atoms))
-        self.predictor = self._new_predictor(2 * k, blocks) if predicts else None
 
     def _new_predictor(self, n_start: int, blocks: Blocks) -> Predictor:
         n_outputs = self.layout.n_outputs

@@ -71,14 +71,13 @@ def test_it_learns_from_hidden_cells_and_the_model_from_none_of_it():
     assert {p.grad is not None for n, p in model.named_parameters() if "predictor." not in n} == {
         False
     }
-    for shown, changes in ((batch.visible, False), (batch.modelled & ~batch.visible, True)):
-        # The inputs stay, so only what is asked for can change the loss.
+    # The inputs stay, so only what is asked for can change the loss.
+    model.batch = lambda *args, **kwargs: batch
+    for cells_of, changes in ((batch.visible, False), (batch.modelled & ~batch.visible, True)):
+        other = torch.where(cells_of, -values - 1, values)
+        other[:, 1] = values[:, 1]
         with torch.no_grad():
-            cells_of = model.predicted(model.predictor, batch.inputs, batch.visible, batch.c)
-            other = torch.where(shown, -values - 1, values)
-            other[:, 1] = values[:, 1]
-            hidden = batch.modelled & ~batch.visible
-            before, after = ((cells_of.surrogate(v) * hidden).sum() for v in (values, other))
+            before, after = (loss(v, observed, 1.0, generator()).sum() for v in (values, other))
         assert (before != after) == changes
 
 
@@ -229,6 +228,9 @@ def test_it_goes_on_learning_with_the_model(penguins):
     model.fit(penguins)
     after = model._module.predictor.state_dict()
     assert any(not torch.equal(before[k], after[k]) for k in before)
+    alone = small(warm_start=True, direct_share=0).fit(penguins).fit(penguins)
+    for answer in ANSWERS.values():
+        np.testing.assert_array_equal(answer(model, penguins), answer(alone, penguins))
     with pytest.raises(ValueError, match="direct_share"):
         model.set_params(direct_share=0).fit(penguins)
 
