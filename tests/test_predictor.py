@@ -222,12 +222,20 @@ def test_it_is_trained_for_as_many_epochs_and_not_watched(penguins, capsys):
     assert "2/2" in bars.rsplit("fit predictor", 1)[1]
 
 
-def test_it_goes_on_learning_with_the_model(penguins):
+def test_it_goes_on_learning_with_the_model(penguins, monkeypatch):
+    calibrate, shares = inference.calibrate, []
+
+    def watched(module, *args):
+        shares.append(float(module.direct_share))
+        calibrate(module, *args)
+
+    monkeypatch.setattr(inference, "calibrate", watched)
     model = small(warm_start=True).fit(penguins)
     before = {k: v.clone() for k, v in model._module.predictor.state_dict().items()}
     model.fit(penguins)
     after = model._module.predictor.state_dict()
     assert any(not torch.equal(before[k], after[k]) for k in before)
+    assert shares == [0, 0]
     alone = small(warm_start=True, direct_share=0).fit(penguins).fit(penguins)
     for answer in ANSWERS.values():
         np.testing.assert_array_equal(answer(model, penguins), answer(alone, penguins))
