@@ -6,8 +6,8 @@ The protocol is `imputation_report.PROTOCOL`. A case that is in `imputation.csv`
 so a run can be stopped, and several can share the work. What fails is listed in
 `imputation_failures.txt`, and is tried again by the next run.
 
-`results` holds seed 0 with draws, and by `--draws 0` seed 1 of all tables (but 18 cases of large
-ones) and seed 2 of the small ones, of the peers that take seconds or a minute:
+`results` holds seed 0 with draws, and by `--draws 0` seed 1 of all tables and seed 2 of the small
+ones, of the peers that take seconds or a minute:
 
     python -m benchmarks.imputation --data DIR --seeds 1 --draws 0 --methods "mean / mode" \
         KNNImputer "IterativeImputer (ridge)" MissForest ConditionalVAE
