@@ -510,3 +510,28 @@ def as_trained(series: Any, column: Column) -> Any:
 def emptied(data: Any) -> Any:
     """Return a series of no rows that keeps nothing of the rows, nor of their index."""
     return pd.Series([], dtype=data.dtype) if isinstance(data, pd.Series) else data.clear()
+
+
+def as_pandas(table: Any) -> pd.DataFrame:
+    """Return a pandas frame of a pandas or polars frame or an array."""
+    if isinstance(table, pd.DataFrame):
+        return table
+    if hasattr(table, "get_columns"):
+        return pd.DataFrame({s.name: _cells_for_pandas(s) for s in table.get_columns()})
+    return pd.DataFrame(table)
+
+
+def _cells_for_pandas(series: Any) -> Any:
+    """Return a polars series' cells; dates as times at midnight, times of day since midnight."""
+    column = nw.from_native(series, series_only=True)
+    if column.dtype == nw.Time:
+        column = column.cast(nw.Int64).cast(nw.Duration("ns"))
+    if column.dtype == nw.Decimal:
+        column = column.cast(nw.Float64)
+    if column.dtype == nw.Date:
+        column = column.cast(nw.Datetime("us"))
+    if column.dtype.is_numeric() and column.null_count() == 0:
+        return column.to_numpy()
+    if column.dtype == nw.Duration:
+        return pd.Series(column.to_list(), dtype="timedelta64[ns]")
+    return column.to_list()

@@ -39,6 +39,7 @@ from sklearn_cvae.training import (
     auto_epochs,
     auto_layer_sizes,
     auto_n_decoders,
+    auto_predictor_epochs,
     build_net,
     check_default_dtype,
     held_out_cells,
@@ -584,8 +585,10 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             inference.calibrate(net.module_, unseen, target[rows])
             match_marginals(net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng))
             if module.predictor is not None:
-                n_epochs, seed = len(net.history), draw_seed(rng)
-                self._train_predictor(module, module.predictor, data, held_out, n_epochs, seed)
+                n_epochs = self._predictor_epochs(len(weight), len(net.history))
+                self._train_predictor(
+                    module, module.predictor, data, held_out, n_epochs, draw_seed(rng)
+                )
                 inference.calibrate_spread(module, unseen, target[rows])
         net.drop_training_state()
         return net
@@ -630,7 +633,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         n_epochs: int,
         seed: int,
     ) -> None:
-        """Train the predictor for as many epochs as the model was trained for."""
+        """Train the predictor, and let it have its say."""
         predictor.requires_grad_(True)
         loss, net_params = PredictorLoss(module, predictor), predictor_params(self.net_params or {})
         net = self._new_net(
@@ -693,6 +696,17 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         if self.max_iter != "auto":
             return int(self.max_iter)
         return auto_epochs(n, math.ceil(n / self._rows_per_step(n)), self.n_features_in_)
+
+    def _predictor_epochs(self, n: int, n_epochs: int) -> int:
+        """Return how many epochs the predictor has: as many as the model ran, or a usual multiple.
+
+        Epochs that a user has chosen are those of both.
+        """
+        if self.max_iter != "auto" or "max_epochs" in (self.net_params or {}):
+            return n_epochs
+        steps = math.ceil(n / self._rows_per_step(n))
+        usual = auto_predictor_epochs(n, steps, self.n_features_in_)
+        return math.ceil(n_epochs * usual / self._max_epochs(n))
 
     def _epoch_hooks(
         self, callbacks: CallbackContext, table: TableCodec, X: Any, y: Any

@@ -9,9 +9,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, MissingValues, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_cvae.codecs import Array
+from sklearn_cvae.columns import as_pandas
 from sklearn_cvae.estimator import ConditionalVAE
 from sklearn_cvae.table import (
     add_columns,
@@ -172,7 +174,9 @@ class CVAEImputer(TransformerMixin, BaseEstimator):
         if self.add_indicator and len(self.indicator_features_):
             flags = missing[:, self.indicator_features_]
             result = add_columns(result, flags, self._indicator_names())
-        return result
+        # scikit-learn would make objects of the columns of another library's frame.
+        asks_for_pandas = _get_output_config("transform", self)["dense"] == "pandas"
+        return as_pandas(result) if asks_for_pandas and is_frame(result) else result
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Return the names of the columns that `transform` returns.

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -18,6 +17,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from sklearn_cvae.columns import as_pandas
 
 Array = NDArray[Any]
 # Levels that become dummies, the commonest first: identifiers would fill the memory.
@@ -500,29 +501,6 @@ _CLASSIFIERS: dict[str, Callable[[int | None], Any]] = {
         StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed)
     ),
 }
-
-
-def as_pandas(table: Any) -> pd.DataFrame:
-    """Return a pandas frame of a pandas or polars frame or an array."""
-    if isinstance(table, pd.DataFrame):
-        return table
-    if hasattr(table, "get_columns"):
-        return pd.DataFrame({s.name: _cells(s) for s in table.get_columns()})
-    return pd.DataFrame(table)
-
-
-def _cells(series: Any) -> Any:
-    """Return a polars series' cells; dates as times at midnight, times of day since midnight."""
-    column = nw.from_native(series, series_only=True)
-    if column.dtype == nw.Time:
-        column = column.cast(nw.Int64).cast(nw.Duration("ns"))
-    if column.dtype == nw.Decimal:
-        column = column.cast(nw.Float64)
-    if column.dtype == nw.Date:
-        column = column.cast(nw.Datetime("us"))
-    if column.dtype == nw.Duration:
-        return pd.Series(column.to_list(), dtype="timedelta64[ns]")
-    return column.to_list()
 
 
 def _alike(real: Any, drawn: Any) -> tuple[pd.DataFrame, pd.DataFrame]:

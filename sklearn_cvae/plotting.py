@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
+from sklearn_cvae.columns import as_pandas
 from sklearn_cvae.metrics import (
-    as_pandas,
     column_shapes,
     encode_rows,
     is_number,

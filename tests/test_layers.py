@@ -23,9 +23,9 @@ OURS = {
     "factors": {"networks"},
     "networks": BOTTOM,
     "objectives": BOTTOM,
-    "metrics": BOTTOM,
+    "metrics": {"columns"},
     "datasets": BOTTOM,
-    "plotting": {"metrics"},
+    "plotting": {"columns", "metrics"},
     "reporting": {"metrics", "plotting"},
     "pooling": BOTTOM,
     "missingness": {"kinds"},
@@ -78,7 +78,7 @@ OURS = {
         "inference",
         "validation",
     },
-    "imputer": {"codecs", "table", "validation", "estimator"},
+    "imputer": {"codecs", "columns", "table", "validation", "estimator"},
     "persistence": {
         "_version",
         "backbones",
@@ -94,7 +94,7 @@ OURS = {
     },
 }
 ONLY_IN = {
-    "narwhals": {"columns", "table", "metrics"},
+    "narwhals": {"columns", "table"},
     "pandas": {"columns", "table", "datasets", "metrics", "plotting", "persistence", "reporting"},
     "skorch": {"training"},
     "zuko": {"priors"},

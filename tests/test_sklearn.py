@@ -134,6 +134,21 @@ def test_set_output(penguins, library):
     assert list(filled.columns) == list(penguins.columns)
 
 
+def test_the_imputer_gives_pandas_columns_of_polars_ones(penguins):
+    asked = pl.from_pandas(penguins).with_columns(
+        pl.col("body_mass_g").cast(pl.Float32), day=pl.date(2024, 1, 1)
+    )
+    imputer = CVAEImputer(small(), add_indicator=True)
+    expected = imputer.fit_transform(asked)
+    filled = imputer.set_output(transform="pandas").transform(asked)
+    assert list(filled.columns) == expected.columns
+    assert [dtype.kind for dtype in filled.dtypes[["bill_depth_mm", "year", "day"]]] == list("fiM")
+    assert filled["body_mass_g"].dtype == np.float32
+    assert filled["missingindicator_sex"].dtype == bool
+    for name in ("species", "bill_depth_mm", "body_mass_g", "year", "missingindicator_sex"):
+        assert filled[name].tolist() == expected[name].to_list()
+
+
 def test_the_imputer_gives_a_frame_for_a_frame_and_an_array_for_an_array(penguins):
     assert isinstance(CVAEImputer(small()).fit_transform(penguins), pd.DataFrame)
     assert isinstance(CVAEImputer(small()).fit_transform(pl.from_pandas(penguins)), pl.DataFrame)
