@@ -23,6 +23,7 @@ from sklearn_cvae.columns import as_pandas
 Array = NDArray[Any]
 # Levels that become dummies, the commonest first: identifiers would fill the memory.
 MAX_LEVELS = 500
+N_FOLDS = 3
 
 
 class ImputationErrors(NamedTuple):
@@ -267,6 +268,11 @@ def two_sample_score(
     -------
     score : float
 
+    Raises
+    ------
+    ValueError
+        For fewer than 3 rows of a table, which three folds cannot share.
+
     References
     ----------
     Lopez-Paz, Oquab. Revisiting Classifier Two-Sample Tests. ICLR 2017.
@@ -278,15 +284,23 @@ def two_sample_score(
     >>> two_sample_score(real, drawn + 5, "logistic", random_state=0) < 0.01
     True
     """
+    refuse_few_rows(real=real, drawn=drawn)
     a, b = encode_rows(real, real, drawn)
     if isinstance(classifier, str):
         if classifier not in _CLASSIFIERS:
             raise ValueError(f"classifier must be one of {list(_CLASSIFIERS)}, not {classifier!r}.")
         classifier = _CLASSIFIERS[classifier](random_state)
-    folds = StratifiedKFold(n_splits=3, shuffle=True, random_state=random_state)
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=random_state)
     is_drawn = np.repeat([0, 1], [len(a), len(b)])
     aucs = cross_val_score(classifier, np.vstack([a, b]), is_drawn, cv=folds, scoring="roc_auc")
     return float(np.mean(2 - 2 * np.maximum(aucs, 0.5)))
+
+
+def refuse_few_rows(**tables: Any) -> None:
+    """Raise one error that names the tables of too few rows to be told from others."""
+    few = [f"{name} has {len(table)}" for name, table in tables.items() if len(table) < N_FOLDS]
+    if few:
+        raise ValueError(f"Each table needs at least {N_FOLDS} rows, but {', '.join(few)}.")
 
 
 def learning_efficiency(

@@ -13,6 +13,7 @@ from sklearn_cvae.metrics import (
     copying,
     learning_efficiency,
     pair_trends,
+    refuse_few_rows,
     two_sample_score,
 )
 from sklearn_cvae.plotting import FidelityDisplay
@@ -75,7 +76,8 @@ def report(
     Raises
     ------
     ValueError
-        If the tables' columns differ or one is empty, or if `target` comes without `holdout`.
+        If the tables' columns differ, if one has fewer than 3 rows, or if `target` comes without
+        `holdout`.
 
     Examples
     --------
@@ -91,14 +93,16 @@ def report(
     """
     if target is not None and holdout is None:
         raise ValueError("target needs holdout: real rows to predict that the model has not seen.")
+    others = {} if holdout is None else {"holdout": holdout}
+    refuse_few_rows(real=real, drawn=drawn, **others)
     real, drawn = (_some(table, random_state) for table in (real, drawn))
     shapes, trends = column_shapes(real, drawn), pair_trends(real, drawn)
     scores = {"drawn": _scores(real, drawn, shapes, trends, random_state)}
     if holdout is not None:
         holdout = _some(holdout, random_state)
         scores["drawn"] |= _against_holdout(real, drawn, holdout, target, random_state)
-        others = column_shapes(real, holdout), pair_trends(real, holdout)
-        scores["ceiling"] = _scores(real, holdout, *others, random_state)
+        of_holdout = column_shapes(real, holdout), pair_trends(real, holdout)
+        scores["ceiling"] = _scores(real, holdout, *of_holdout, random_state)
         if target is not None:
             ceiling = learning_efficiency(real, holdout, target, random_state)
             scores["ceiling"]["Learning efficiency"] = ceiling

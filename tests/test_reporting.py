@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from sklearn_cvae import report
+from sklearn_cvae.metrics import two_sample_score
 
 
 def tables(n: int = 300) -> list[pd.DataFrame]:
@@ -62,3 +63,13 @@ def test_a_target_needs_a_holdout():
     real, drawn, _ = tables()
     with pytest.raises(ValueError, match="target needs holdout"):
         report(real, drawn, target="c")
+
+
+def test_tables_of_few_rows_are_refused_together(capsys):
+    real, drawn, holdout = tables()
+    with pytest.raises(ValueError, match="at least 3 rows, but real has 2, holdout has 1"):
+        report(real[:2], drawn, holdout[:1])
+    with pytest.raises(ValueError, match="at least 3 rows, but drawn has 2"):
+        two_sample_score(real, drawn[:2])
+    assert capsys.readouterr().out == ""
+    assert report(real[:3], drawn[:3], random_state=0).scores["drawn"].notna().all()
