@@ -530,8 +530,7 @@ def _cells_for_pandas(series: Any) -> Any:
         column = column.cast(nw.Float64)
     if column.dtype == nw.Date:
         column = column.cast(nw.Datetime("us"))
-    if column.dtype.is_numeric() and column.null_count() == 0:
-        return column.to_numpy()
     if column.dtype == nw.Duration:
         return pd.Series(column.to_list(), dtype="timedelta64[ns]")
-    return column.to_list()
+    fits_numpy = column.dtype.is_numeric() and column.dtype not in (nw.Int128, nw.UInt128)
+    return column.to_numpy() if fits_numpy and column.null_count() == 0 else column.to_list()
