@@ -284,12 +284,12 @@ def two_sample_score(
     >>> two_sample_score(real, drawn + 5, "logistic", random_state=0) < 0.01
     True
     """
-    refuse_few_rows(real=real, drawn=drawn)
-    a, b = encode_rows(real, real, drawn)
     if isinstance(classifier, str):
         if classifier not in _CLASSIFIERS:
             raise ValueError(f"classifier must be one of {list(_CLASSIFIERS)}, not {classifier!r}.")
         classifier = _CLASSIFIERS[classifier](random_state)
+    refuse_few_rows(real=real, drawn=drawn)
+    a, b = encode_rows(real, real, drawn)
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=random_state)
     is_drawn = np.repeat([0, 1], [len(a), len(b)])
     aucs = cross_val_score(classifier, np.vstack([a, b]), is_drawn, cv=folds, scoring="roc_auc")
