@@ -693,10 +693,13 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _rows_per_step(self, n: int) -> int:
         return auto_batch_size(n) if self.batch_size == "auto" else int(self.batch_size)
 
+    def _steps_per_epoch(self, n: int) -> int:
+        return math.ceil(n / self._rows_per_step(n))
+
     def _max_epochs(self, n: int) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return auto_epochs(n, math.ceil(n / self._rows_per_step(n)), self.n_features_in_)
+        return auto_epochs(n, self._steps_per_epoch(n), self.n_features_in_)
 
     def _predictor_epochs(self, n: int, n_epochs: int) -> int:
         """Return how many epochs the predictor has: as many as the model ran, or a usual multiple.
@@ -705,8 +708,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         """
         if self.max_iter != "auto" or "max_epochs" in (self.net_params or {}):
             return n_epochs
-        steps = math.ceil(n / self._rows_per_step(n))
-        usual = auto_predictor_epochs(n, steps, self.n_features_in_)
+        usual = auto_predictor_epochs(n, self._steps_per_epoch(n), self.n_features_in_)
         return math.ceil(n_epochs * usual / self._max_epochs(n))
 
     def _epoch_hooks(
