@@ -26,7 +26,7 @@ from sklearn_cvae.model import PredictorLoss, TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.objectives import ELBO, OBJECTIVES
 from sklearn_cvae.predictor import Predictor
-from sklearn_cvae.priors import PRIORS
+from sklearn_cvae.priors import PRIORS, most_parts
 from sklearn_cvae.table import (
     TableCodec,
     as_series,
@@ -43,6 +43,7 @@ from sklearn_cvae.training import (
     build_net,
     check_default_dtype,
     held_out_cells,
+    n_latents_of,
     predictor_params,
     refit_prior,
     resolve_device,
@@ -193,7 +194,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         times, from 7 on those 500 steps fall with it, to a quarter. From 5,300 rows on it is at
         most as many as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000, but at
         least 20. What `direct_share` weighs is trained for as many epochs; where more than 24
-        columns made "auto" fewer, for up to twice as many.
+        columns made "auto" fewer, for as many as 24 would have.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
         The number of epochs is chosen so that this is seldom needed.
@@ -489,7 +490,12 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         )
         generator, n = torch.Generator().manual_seed(draw_seed(rng)), len(values)
         module = self._new_module(
-            table, usual_factors(n), self._layer_sizes(n), self._number_of_decoders(n), generator
+            table,
+            usual_factors(n),
+            most_parts(n_latents_of(n)),
+            self._layer_sizes(n),
+            self._number_of_decoders(n),
+            generator,
         )
         return table, values, module
 
@@ -497,6 +503,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self,
         table: TableCodec,
         n_factors: int,
+        n_parts: int,
         hidden_layer_sizes: list[int],
         n_decoders: int,
         generator: torch.Generator,
@@ -511,7 +518,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             hidden_layer_sizes=hidden_layer_sizes,
             activation=self.activation,
             conditioning=self.conditioning,
-            prior=chosen(self.prior, PRIORS),
+            prior=chosen(self.prior, PRIORS).at_most(n_parts),
             objective=objective,
             backbone=self._backbone,
             n_decoders=n_decoders,
@@ -535,6 +542,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         module = self._new_module(
             table,
             weights["factors.loadings"].shape[1],
+            len(weights.get("prior_net.loc", ())),
             hidden_layer_sizes,
             n_decoders,
             torch.Generator(),

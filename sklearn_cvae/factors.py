@@ -222,9 +222,9 @@ def _posterior(asked: Tensor, patterns: Tensor, precisions: Tensor) -> tuple[Ten
     precision = torch.addmm(eye.flatten(), padded, precisions.flatten(1))[: len(patterns)]
     root = torch.linalg.cholesky(precision.unflatten(1, eye.shape))
     covariances = torch.cholesky_inverse(root)
-    # A row times a matrix is several times faster than the matrix, symmetric, times a column.
-    of_rows = covariances.expand(len(asked), -1, -1).contiguous()
-    return (asked[:, None] @ of_rows)[:, 0], covariances
+    # A row times a matrix is several times faster than the matrix, symmetric, times a column; the
+    # transpose of what LAPACK returns lies row by row.
+    return (asked[:, None] @ covariances.mT.expand(len(asked), -1, -1))[:, 0], covariances
 
 
 def _leading_components(x: Tensor, k: int) -> Tensor:

@@ -16,6 +16,8 @@ from sklearn_cvae.scales import NARROWEST
 GAUSSIAN_SHARE = 0.5
 # Deviations beyond the seen range that a tilted Gaussian's mean counts as away from it.
 FARTHEST_MEAN = 10.0
+# Deviations beyond which edges have no tail: the least numbers of float32 are slow to reckon with.
+FARTHEST_EDGE = 12.5
 
 
 class _WithinBins(nn.Module):
@@ -235,6 +237,7 @@ class TiltedGaussian(Numeric):
     def _block_masses(self, mu: Tensor) -> Tensor:
         """Return the Gaussian's mass in each block, of shape (n, m, n_blocks)."""
         u = (self.block_edges - mu) * torch.exp(-self._log_sigma)[:, None]
+        u = u.clamp(-FARTHEST_EDGE, FARTHEST_EDGE)
         masses = between_tails(0.5 * torch.erfc(u.abs() * 0.5**0.5), u > 0)
         if not self.has_singles:
             return masses

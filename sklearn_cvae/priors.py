@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -207,7 +207,7 @@ class MixturePrior(Prior):
     @torch.no_grad()
     def refit(self, z: Tensor, c: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """Fit Gaussians of latents and conditions together, then the weights' dependence on c."""
-        k = min(self.n_mixture, max(1, len(z) // LATENTS_PER_COMPONENT))
+        k = min(self.n_mixture, most_parts(len(z)))
         style = z - self.given(c).shift
         # Conditions count a little in what is alike, so that few components mix differing ones.
         unit = CONDITION_UNIT * style.var(dim=0).mean().sqrt()
@@ -463,8 +463,27 @@ def _maximise(
 # --------------------------------------------------------------------------------------
 
 
+def most_parts(n_latents: int) -> int:
+    """Return how many Gaussians so many latent vectors can tell apart.
+
+    Examples
+    --------
+    >>> most_parts(4_200), most_parts(10)
+    (42, 1)
+    """
+    return max(1, n_latents // LATENTS_PER_COMPONENT)
+
+
+class _Choice:
+    """Base of what a user may choose as a prior."""
+
+    def at_most(self, n_parts: int) -> Self:
+        """Return the prior of no more parts than so many; most have one."""
+        return self
+
+
 @dataclass(frozen=True)
-class StandardNormal:
+class StandardNormal(_Choice):
     r"""The standard normal of the classic VAE and CVAE, whatever the condition.
 
     .. math:: p(z \mid c) = N(0, I)
@@ -480,7 +499,7 @@ class StandardNormal:
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(_Choice):
     r"""A Gaussian whose mean and scale are learned, and linear in the condition.
 
     .. math:: p(z \mid c) = N(W c + b, \mathrm{diag}\exp(2 (V c + a)))
@@ -497,7 +516,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(_Choice):
     r"""A mixture of Gaussians; the condition sets the weights and shifts all of them.
 
     .. math:: p(z \mid c) = \sum_k w_k(c) \, N(s(c) + m_k, \mathrm{diag}(\sigma_k^2))
@@ -505,7 +524,7 @@ class Mixture:
     Parameters
     ----------
     n_mixture : int, default=500
-        Gaussians, as far as there are 100 latent draws for each.
+        Gaussians, as far as there are 100 latent draws for each: three draws a row, up to 50,000.
 
     References
     ----------
@@ -517,13 +536,16 @@ class Mixture:
     def __post_init__(self) -> None:
         _check_positive(self, self.n_mixture)
 
+    def at_most(self, n_parts: int) -> Self:
+        return replace(self, n_mixture=min(self.n_mixture, n_parts))
+
     def build(self, n_components: int, n_condition: int, generator: torch.Generator) -> Prior:
         """Return the network of this prior."""
         return MixturePrior(n_components, n_condition, generator, self.n_mixture)
 
 
 @dataclass(frozen=True)
-class VampPrior:
+class VampPrior(_Choice):
     r"""A mixture of the posteriors of learned pseudo-rows `u_k`.
 
     .. math:: p(z \mid c) = \sum_k w_k(c) \, q(z - s(c) \mid u_k)
@@ -551,7 +573,7 @@ class VampPrior:
 
 
 @dataclass(frozen=True)
-class NormalizingFlow:
+class NormalizingFlow(_Choice):
     r"""A normalising flow: an invertible map `f`, given the condition, from latents to noise.
 
     .. math:: p(z \mid c) = N(f(z; c) \mid 0, I) \, |\det \partial f / \partial z|

@@ -27,7 +27,6 @@ MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 1_600, 500
 ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
 MAX_ROWS_SHOWN, MIN_EPOCHS = 2_250_000, 20
 FEW_COLUMNS, MANY_COLUMNS, LEAST_SHARE = 7, 24, 1 / 4
-MOST_PREDICTOR_EPOCHS = 2
 MANY_ROWS = 10_000
 N_LAYERS, WIDTH, WIDE, ROWS_OF_WIDE = 4, 128, 192, 20_000
 MUON_RATIO = 20 / 3
@@ -463,6 +462,17 @@ def build_net(
     return CVAENet(module, callbacks=callbacks, **{**settings, **own})
 
 
+def n_latents_of(n_rows: int) -> int:
+    """Return how many latents the prior is fitted to.
+
+    Examples
+    --------
+    >>> n_latents_of(1_400), n_latents_of(100_000)
+    (4200, 50000)
+    """
+    return min(MAX_DRAWS_PER_ROW * n_rows, MAX_LATENTS)
+
+
 @torch.no_grad()
 def refit_prior(module: Any, data: TableDataset, seed: int) -> None:
     """Fit the prior anew to latents of the training rows, a few draws for each of few rows.
@@ -476,10 +486,11 @@ def refit_prior(module: Any, data: TableDataset, seed: int) -> None:
     module.eval()
     generator = torch.Generator(device=data.rows.device).manual_seed(seed)
     cpu = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(data), generator=cpu)[:MAX_LATENTS]
-    n_draws = min(math.ceil(MAX_LATENTS / len(data)), MAX_DRAWS_PER_ROW)
+    n_latents = n_latents_of(len(data))
+    order = torch.randperm(len(data), generator=cpu)[:n_latents]
+    n_draws = math.ceil(n_latents / len(data))
     parts: list[tuple[Tensor, ...]] = []
-    for rows in order.repeat(n_draws)[:MAX_LATENTS].split(LATENT_ROWS):
+    for rows in order.repeat(n_draws)[:n_latents].split(LATENT_ROWS):
         batch = data[rows]
         parts.append((*module.latents(batch.values, batch.observed, generator), batch.weight))
     z, c, weight = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -558,19 +569,16 @@ def auto_predictor_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> 
     """Return how many epochs the predictor of a table needs.
 
     Latents tell rows apart the sooner the more columns there are; single cells are not learned by
-    heart so soon. So what more than 24 columns take from the model's epochs the predictor has, yet
-    at most twice as many.
+    heart so soon. So what more than 24 columns take from the model's epochs the predictor has.
 
     Examples
     --------
     >>> [auto_epochs(1_400, 6, n_columns) for n_columns in (24, 30, 48)]
     [132, 85, 33]
     >>> [auto_predictor_epochs(1_400, 6, n_columns) for n_columns in (24, 30, 48)]
-    [132, 132, 66]
+    [132, 132, 132]
     """
-    n_epochs = auto_epochs(n_rows, steps_per_epoch, n_columns)
-    of_fewer = auto_epochs(n_rows, steps_per_epoch, min(n_columns, MANY_COLUMNS))
-    return min(of_fewer, MOST_PREDICTOR_EPOCHS * n_epochs)
+    return auto_epochs(n_rows, steps_per_epoch, min(n_columns, MANY_COLUMNS))
 
 
 def predictor_params(net_params: dict[str, Any]) -> dict[str, Any]:

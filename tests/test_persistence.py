@@ -14,6 +14,7 @@ from conftest import small
 from sklearn.exceptions import NotFittedError
 
 from sklearn_cvae import CVAEImputer, load, save
+from sklearn_cvae.priors import Mixture
 
 
 def assert_same(a, b, X):
@@ -47,6 +48,16 @@ def test_a_pandas_model(messy, tmp_path):
     ):
         assert getattr(again, name) == getattr(model, name)
     assert again.feature_names_in_.tolist() == model.feature_names_in_.tolist()
+
+
+@pytest.mark.parametrize("prior", ["mixture", Mixture(2), "vamp", "gaussian"])
+def test_parts_of_the_prior(penguins, tmp_path, prior):
+    model = small(prior=prior, condition_features=["island"]).fit(penguins)
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert_same(model, again, penguins)
+    if prior == "mixture":
+        assert len(again._module.prior_net.loc) == 3 * len(penguins) // 100
 
 
 def test_a_polars_model(penguins, tmp_path):
@@ -103,8 +114,8 @@ def test_a_pickle_is_not_opened(fitted, tmp_path):
 def test_a_file_of_another_format_says_so(fitted, tmp_path):
     path = tmp_path / "old.cvae"
     save(fitted, path)
-    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-10", b"sklearn_cvae-2", 1))
-    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-10'.*fit"):
+    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-11", b"sklearn_cvae-2", 1))
+    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-11'.*fit"):
         load(path)
 
 

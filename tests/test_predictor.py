@@ -226,8 +226,8 @@ def test_it_has_back_the_epochs_that_many_columns_take_from_the_model(penguins, 
     model = ConditionalVAE()
     model.n_features_in_ = 48
     assert model._max_epochs(1_400) == 33
-    assert model._predictor_epochs(1_400, 33) == 66
-    assert model._predictor_epochs(1_400, 10) == 20  # stopped early
+    assert model._predictor_epochs(1_400, 33) == 132
+    assert model._predictor_epochs(1_400, 10) == 40  # stopped early
     assert model.set_params(net_params={"max_epochs": 33})._predictor_epochs(1_400, 33) == 33
     model.set_params(max_iter=33, net_params=None)
     assert model._predictor_epochs(1_400, 33) == 33
