@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers as number_types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -342,9 +343,9 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ['row', 'column', 'truth', 'estimate', 'lower', 'upper', 'covered']
         """
         for name, value in (("share", share), ("coverage", coverage)):
-            if not 0 < value < 1:
+            if not (isinstance(value, number_types.Real) and 0 < value < 1):
                 raise ValueError(f"{name} must be between 0 and 1, got {value!r}.")
-        _, numbers = self._read(X)
+        X, numbers = self._read(X)
         known = ~np.isnan(numbers)
         known[:, self._table.conditions] = False
         hidden = known & (random_source(random_state).random_sample(numbers.shape) < share)
@@ -360,7 +361,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         (estimate,) = self._point(shown, [inference.point("mean")], 1.0)
         interval = self._point(shown, ends, self._module.spread)
         parts = [numbers[rows], self._table.ties.settled(estimate, shown), *interval]
-        return compare_cells(self._table.columns, np.flatnonzero(rows), hidden[rows], parts)
+        return compare_cells(X, self._table.columns, np.flatnonzero(rows), hidden[rows], parts)
 
     def score_samples(self, X: Any) -> Array:
         """Return log p(observed cells | conditions) of each row.
@@ -430,8 +431,12 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if rows.any():
             decoders = [inference.point("mean"), inference.point("std")]
             mean, of_rows = self._point(numbers[rows], decoders, self._module.spread)
-            variance = self._table.ties.settled_variances(mean, of_rows**2, numbers[rows])
-            std[rows] = np.sqrt(variance)[:, : missing.shape[1]] * self._table.schema.seconds
+            d = missing.shape[1]
+            with np.errstate(over="ignore"):  # numbers that are in no tie are not squared
+                variance = self._table.ties.settled_variances(mean, of_rows**2, numbers[rows])
+            in_ties = np.isin(np.arange(d), self._table.ties.pairs)
+            settled = np.where(in_ties, np.sqrt(variance)[:, :d], of_rows[:, :d])
+            std[rows] = settled * self._table.schema.seconds
         return np.where(missing, std, 0.0)
 
     def _imputed_numbers(

@@ -6,6 +6,7 @@ A cell is a level's index, a number, or a time as a multiple of its resolution; 
 from __future__ import annotations
 
 import datetime as dt
+import numbers as number_types
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,12 +81,11 @@ class Column:
         try:
             numbers = np.full(len(values), np.nan)
             numbers[asked] = self._numbers(objects[asked])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             return np.full(len(values), np.nan), [f"{self.name!r} takes a {self.role}: {error}"]
         wrong = asked & ~np.isfinite(numbers)
-        if exact and (self.integer or self.role == "time"):
-            held = objects_of(self.write(np.where(np.isfinite(numbers), numbers, 0.0)))
-            wrong |= asked & (held != self._as_cells(objects, asked))
+        if exact:
+            wrong[asked] |= self._rounds(numbers[asked], objects[asked])
         if not wrong.any():
             return numbers, []
         values = list(dict.fromkeys(objects[wrong].tolist()))[:MAX_NAMED]
@@ -112,22 +112,27 @@ class Column:
         return self.read(self._times(objects))
 
     def _times(self, objects: Array) -> Any:
-        """Return values that a user asks for as a series of this column of times."""
-        bare = [v for v in objects if isinstance(v, (int, float, np.integer, np.floating))]
+        """Return values that a user asks for as a series of times, in a resolution of their own.
+
+        Of times of day it is polars', of others pandas'.
+        """
+        bare = [v for v in objects if isinstance(v, number_types.Real) and not isinstance(v, TIMES)]
         if bare:
             raise TypeError(f"{bare[0]!r} is a number, not a time")
-        if isinstance(self.template, pd.Series):
-            return pd.Series(objects.tolist()).astype(_own_dtype(self.template.dtype))
-        return type(self.template)(self.name, objects.tolist()).cast(self.template.dtype)
+        if _kind_of_time(self.template)[0] == "Time":
+            return type(self.template)(self.name, [_time_of_day(v) for v in objects])
+        series = pd.Series(objects.tolist())
+        as_they_are = isinstance(series.dtype, pd.DatetimeTZDtype) or series.dtype.kind in "mM"
+        return series if as_they_are else series.astype(_pandas_times(self.template))
 
-    def _as_cells(self, objects: Array, asked: Mask) -> Array:
-        """Return the values asked for as a cell of the column would hold them if it could."""
-        cells = objects.copy()
+    def _rounds(self, numbers: Array, objects: Array) -> Mask:
+        """Return where a cell would not hold the value that is asked for, but one near it."""
+        if not (self.integer or self.role == "time"):
+            return np.zeros(len(numbers), dtype=bool)
+        held, asked = self.write(np.where(np.isfinite(numbers), numbers, 0.0)), objects
         if self.role == "time":
-            times = self._times(objects[asked])
-            own = times.astype(self.template.dtype) if isinstance(times, pd.Series) else times
-            cells[asked] = objects_of(own)
-        return cells
+            return _instants(held) != _instants(self._times(asked))
+        return np.asarray(objects_of(held) != asked, dtype=bool)
 
     def write(self, numbers: Array) -> Any:
         """Return numbers as a series of the training column's dtype."""
@@ -172,7 +177,7 @@ class Column:
 
 def role_of(series: Any) -> str:
     dtype = nw.from_native(series, series_only=True).dtype
-    if dtype.is_numeric():
+    if dtype.is_numeric() or getattr(series.dtype, "kind", "") == "f":  # numpy's long doubles, too
         return "number"
     if dtype.is_temporal() or isinstance(series.dtype, pd.DatetimeTZDtype):
         return "time"
@@ -289,7 +294,7 @@ def missing_in(series: Any) -> Mask:
 def floats_of(series: Any) -> Array:
     if isinstance(series, pd.Series):
         if series.dtype == object:
-            return np.array([np.nan if v is None or v is pd.NA else v for v in series], dtype=float)
+            return np.array([np.nan if _is_missing(v) else v for v in series], dtype=float)
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     narwhal = nw.from_native(series, series_only=True).cast(nw.Float64)
     return np.asarray(narwhal.fill_null(np.nan).to_numpy(), dtype=np.float64)
@@ -315,6 +320,31 @@ def _own_dtype(dtype: Any) -> Any:
     unit: Any = getattr(dtype.pyarrow_dtype, "unit", "s")  # dates have none
     zone = getattr(dtype.pyarrow_dtype, "tz", None)
     return pd.DatetimeTZDtype(unit, zone) if zone else np.dtype(f"{dtype.kind}8[{unit}]")
+
+
+def _pandas_times(template: Any) -> Any:
+    """Return the dtype in which pandas holds what a column of times, but not of day, holds."""
+    if isinstance(template, pd.Series):
+        return _own_dtype(template.dtype)
+    if _kind_of_time(template)[0] == "Duration":
+        return np.dtype(f"m8[{template.dtype.time_unit}]")
+    unit: Any = getattr(template.dtype, "time_unit", "s")  # dates have none
+    zone = getattr(template.dtype, "time_zone", None)
+    return pd.DatetimeTZDtype(unit, zone) if zone else np.dtype(f"M8[{unit}]")
+
+
+def _time_of_day(value: Any) -> dt.time:
+    """Return a time of day, or what its text says."""
+    time = dt.time.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(time, dt.time):
+        raise TypeError(f"{value!r} is not a time of day")
+    return time
+
+
+def _instants(series: Any) -> Array:
+    """Return times as whole nanoseconds, Python integers of any size."""
+    missing = np.zeros(len(series), dtype=bool)
+    return _own_ticks(series, missing).astype(object) * _nanoseconds(series)
 
 
 def _nanoseconds(series: Any) -> int:
@@ -477,8 +507,11 @@ def fill_series(series: Any, column: Column, numbers: Array, missing: Mask) -> A
 
 def _of_one_dtype(cells: Any, replacement: Any, role: str) -> tuple[Any, Any]:
     """Bring polars' replacements to the dtype of cells that the training dtype cannot hold."""
-    if role == "number" or cells.dtype == replacement.dtype:
+    if cells.dtype == replacement.dtype:
         return cells, replacement
+    if role == "number":
+        whole = is_integer(cells) and not is_integer(replacement)  # floats would round the cells
+        return cells, replacement.round().cast(cells.dtype, strict=False) if whole else replacement
     cast = replacement.cast(cells.dtype, strict=False)
     if cast.null_count() == replacement.null_count():
         return cells, cast
@@ -502,9 +535,15 @@ def as_trained(series: Any, column: Column) -> Any:
         cast = series.astype(dtype)
         back = cast.astype(series.dtype)  # a comparison would round integers beyond 2**53
         exact = bool(((back == series) | (cast.isna() & series.isna())).all())
-    except (ValueError, TypeError):
+        exact &= not (is_integer(cast) and _changes_sign(cast, series))
+    except (ValueError, TypeError, OverflowError):
         exact = False
     return cast if exact else series.infer_objects()
+
+
+def _changes_sign(cast: Any, series: Any) -> bool:
+    """Whether integers came out as others, modulo a power of two: such a cast brings them back."""
+    return is_integer(series) and bool(((cast < 0) != (series < 0)).any())
 
 
 def emptied(data: Any) -> Any:
@@ -512,10 +551,21 @@ def emptied(data: Any) -> Any:
     return pd.Series([], dtype=data.dtype) if isinstance(data, pd.Series) else data.clear()
 
 
+def refuse_other_frames(table: Any) -> None:
+    """Raise TypeError for tables of kinds that are to be converted first."""
+    if nw.dependencies.is_polars_lazyframe(table):
+        raise TypeError("The table is a lazy frame; pass it after .collect().")
+    if nw.dependencies.is_pyarrow_table(table):
+        raise TypeError(
+            "The table is one of pyarrow; pass .to_pandas(), or polars.from_arrow of it."
+        )
+
+
 def as_pandas(table: Any) -> pd.DataFrame:
     """Return a pandas frame of a pandas or polars frame or an array."""
     if isinstance(table, pd.DataFrame):
         return table
+    refuse_other_frames(table)
     if hasattr(table, "get_columns"):
         return pd.DataFrame({s.name: _cells_for_pandas(s) for s in table.get_columns()})
     return pd.DataFrame(table)

@@ -163,7 +163,9 @@ def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
 
 def _is_several(value: Any) -> bool:
     """Whether a value is a range or a set: a tuple, list, set, array, series or the like."""
-    return isinstance(value, (set, frozenset)) or np.ndim(value) > 0
+    if isinstance(value, (set, frozenset, list, tuple)):
+        return True
+    return np.ndim(value) > 0
 
 
 def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | None, list[str]]:
@@ -171,6 +173,9 @@ def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | Non
     column, codec = table.columns[j], table.codecs[j]
     if not isinstance(values, tuple):
         members = list(values)
+        nested = [v for v in members if _is_several(v)]
+        if nested:
+            return None, [f"{column.name!r} takes a list of values, not of several: {nested[0]!r}"]
         numbers, problems = column.read_given(members)
         if not problems and (len(members) == 0 or np.isnan(numbers).any()):
             problems = [f"{column.name!r} takes a list of at least one value, none of them missing"]

@@ -66,7 +66,9 @@ def hide_cells(
     Raises
     ------
     ValueError
-        If the mechanism is another, or the rate not in [0, 1).
+        If the mechanism is another, the rate not in [0, 1), or a column name not unique.
+    TypeError
+        If X is no pandas DataFrame.
 
     Examples
     --------
@@ -78,6 +80,11 @@ def hide_cells(
         raise ValueError(f"mechanism must be one of {list(_MECHANISMS)}, not {mechanism!r}.")
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be at least 0 and less than 1, not {rate!r}.")
+    if not isinstance(X, pd.DataFrame):
+        raise TypeError(f"X must be a pandas DataFrame, not a {type(X).__name__}; convert it.")
+    if not X.columns.is_unique:
+        twice = X.columns[X.columns.duplicated()].unique().tolist()
+        raise ValueError(f"X has duplicate column names {twice}; rename them.")
     rng = (
         np.random.RandomState(np.random.SeedSequence().generate_state(4))
         if random_state is None
@@ -89,9 +96,15 @@ def hide_cells(
     for j, name in enumerate(X.columns):
         column = frame[name]
         if hidden[:, j].any() and column.dtype.kind in "iub" and not _nullable(column):
-            column = column.astype("boolean" if column.dtype.kind == "b" else "Int64")
+            column = column.astype(_nullable_dtype(column.dtype))
         frame[name] = column.mask(hidden[:, j])
     return frame, hidden
+
+
+def _nullable_dtype(dtype: Any) -> Any:
+    if dtype.kind == "b":
+        return "boolean"
+    return "UInt64" if dtype == np.uint64 else "Int64"
 
 
 def _nullable(column: pd.Series) -> bool:

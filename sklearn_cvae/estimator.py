@@ -30,6 +30,7 @@ from sklearn_cvae.priors import PRIORS, most_parts
 from sklearn_cvae.table import (
     TableCodec,
     as_series,
+    check_target,
 )
 from sklearn_cvae.training import (
     CVAENet,
@@ -465,6 +466,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         target = as_series(y)
         if len(target) != n:
             raise ValueError(f"X has {n} rows, but y has {len(target)}.")
+        check_target(target)
         return target
 
     @property

@@ -288,7 +288,7 @@ def two_sample_score(
         if classifier not in _CLASSIFIERS:
             raise ValueError(f"classifier must be one of {list(_CLASSIFIERS)}, not {classifier!r}.")
         classifier = _CLASSIFIERS[classifier](random_state)
-    refuse_few_rows(real=real, drawn=drawn)
+    refuse_unusable(real=real, drawn=drawn)
     a, b = encode_rows(real, real, drawn)
     folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=random_state)
     is_drawn = np.repeat([0, 1], [len(a), len(b)])
@@ -296,11 +296,26 @@ def two_sample_score(
     return float(np.mean(2 - 2 * np.maximum(aucs, 0.5)))
 
 
-def refuse_few_rows(**tables: Any) -> None:
-    """Raise one error that names the tables of too few rows to be told from others."""
-    few = [f"{name} has {len(table)}" for name, table in tables.items() if len(table) < N_FOLDS]
+def refuse_unusable(**tables: Any) -> None:
+    """Raise one error that names tables of too few rows to be told from others, and infinities."""
+    frames = {name: as_pandas(table) for name, table in tables.items()}
+    few = [f"{name} has {len(frame)}" for name, frame in frames.items() if len(frame) < N_FOLDS]
     if few:
         raise ValueError(f"Each table needs at least {N_FOLDS} rows, but {', '.join(few)}.")
+    infinite = [
+        f"{table}'s column {frame.columns[j]!r} ({n} cells)"
+        for table, frame in frames.items()
+        for j in range(frame.shape[1])
+        if (n := _n_infinite(frame.iloc[:, j]))
+    ]
+    if infinite:
+        raise ValueError(f"Infinite numbers, to be replaced, in {', '.join(infinite)}.")
+
+
+def _n_infinite(column: pd.Series) -> int:
+    if not is_number(column) or column.dtype.kind in "mM":
+        return 0
+    return int(np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).sum())
 
 
 def learning_efficiency(

@@ -78,7 +78,14 @@ def save(estimator: ConditionalVAE | CVAEImputer, path: str | os.PathLike[str]) 
     ValueError
         If a parameter or a level cannot be said in JSON, or if parameters of the model were
         changed after `fit`; nothing is written then.
+    TypeError
+        For other estimators.
     """
+    if not isinstance(estimator, (ConditionalVAE, CVAEImputer)):
+        raise TypeError(
+            "save takes a ConditionalVAE or a CVAEImputer, such as a pipeline's step, not a "
+            f"{type(estimator).__name__}; joblib.dump takes others."
+        )
     check_is_fitted(estimator)
     about, arrays = _describe(estimator)
     try:

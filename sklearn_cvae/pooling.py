@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers as number_types
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
     if any(names != labels[0] for names in labels):
         problems.append("estimates and variances name other parameters, or in other orders")
     q, u = (np.asarray(a, dtype=float) for a in (estimates, variances))
-    if dof is not None and not dof > 0:
+    if dof is not None and not (isinstance(dof, number_types.Real) and dof > 0):
         problems.append(f"dof must be above 0, got {dof!r}")
     if q.shape != u.shape or q.ndim not in (1, 2):
         problems.append(f"estimates {q.shape} and variances {u.shape} must both be (m, k) or (m,)")
@@ -115,7 +116,7 @@ def pool(estimates: ArrayLike, variances: ArrayLike, dof: float | None = None) -
     share = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
     with np.errstate(divide="ignore"):
         freedom = (m - 1) / share**2
-        if dof is not None:
+        if dof is not None and dof < np.inf:
             observed = (dof + 1) / (dof + 3) * dof * (1 - share)
             freedom = 1 / (1 / freedom + 1 / observed)
     return Pooled(q.mean(axis=0), total, freedom, share)

@@ -13,7 +13,7 @@ from sklearn_cvae.metrics import (
     copying,
     learning_efficiency,
     pair_trends,
-    refuse_few_rows,
+    refuse_unusable,
     two_sample_score,
 )
 from sklearn_cvae.plotting import FidelityDisplay
@@ -76,8 +76,8 @@ def report(
     Raises
     ------
     ValueError
-        If the tables' columns differ, if one has fewer than 3 rows, or if `target` comes without
-        `holdout`.
+        If the tables' columns differ, if one has fewer than 3 rows or infinite numbers, or if
+        `target` comes without `holdout`.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def report(
     if target is not None and holdout is None:
         raise ValueError("target needs holdout: real rows to predict that the model has not seen.")
     others = {} if holdout is None else {"holdout": holdout}
-    refuse_few_rows(real=real, drawn=drawn, **others)
+    refuse_unusable(real=real, drawn=drawn, **others)
     real, drawn = (_some(table, random_state) for table in (real, drawn))
     shapes, trends = column_shapes(real, drawn), pair_trends(real, drawn)
     scores = {"drawn": _scores(real, drawn, shapes, trends, random_state)}
@@ -120,7 +120,7 @@ def _scores(
     coverage = alpha_precision_beta_recall(real, other)
     return {
         "Shape": float(shapes.mean()),
-        "Trend": float(np.nanmean(trends.to_numpy())),
+        "Trend": float(pd.Series(trends.to_numpy().ravel()).mean()),  # NaN of one column
         "Alpha-precision": coverage.alpha_precision,
         "Beta-recall": coverage.beta_recall,
         "Two-sample, boosting": two_sample_score(real, other, "boosting", seed),

@@ -30,6 +30,7 @@ from sklearn_cvae.columns import (
     learn_column,
     missing_in,
     objects_of,
+    refuse_other_frames,
     role_of,
     without_rare_levels,
 )
@@ -96,6 +97,19 @@ class Schema:
     @property
     def names(self) -> list[Hashable]:
         return [column.name for column in self.columns]
+
+    def refuse_other_names(self, X: Any) -> None:
+        """Raise ValueError for a frame of other column names, or in another order, than in fit."""
+        if not (is_frame(X) and is_frame(self.frame)):
+            return
+        pairs = enumerate(zip(self.names, column_names(X), strict=True))
+        others = [f"{is_now!r} for {was!r} at {j}" for j, (was, is_now) in pairs if is_now != was]
+        if others:
+            shown = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
+            raise ValueError(
+                f"The columns should have the names, in the order, that they had in fit: {shown} "
+                f"({len(others)} columns). Select them by name."
+            )
 
     @property
     def seconds(self) -> Array:
@@ -297,8 +311,10 @@ class TableCodec:
         Raises
         ------
         ValueError
-            With one message that lists every column of another kind than in training.
+            With one message that lists every column of another kind than in training, or with one
+            of the columns that have other names.
         """
+        self.schema.refuse_other_names(X)
         series = column_list(X) + ([] if target is None else [target])
         numbers = np.full((len(X), len(self.columns)), np.nan)
         unseen, problems = [], []
@@ -369,20 +385,22 @@ class TableCodec:
 
 
 def compare_cells(
-    columns: Sequence[Column], rows: Array, hidden: Mask, numbers: Sequence[Array]
+    X: Any, columns: Sequence[Column], rows: Array, hidden: Mask, numbers: Sequence[Array]
 ) -> pd.DataFrame:
     """Return truth, estimate and interval of hidden cells, one line each, column by column.
 
     Parameters
     ----------
+    X : DataFrame or ndarray
     columns : sequence of Column
     rows : ndarray of shape (n,)
-        What to call the rows.
+        Positions in X.
     hidden : ndarray of shape (n, d), bool
     numbers : sequence of four ndarray of shape (n, d)
         Truth, estimate, lower and upper end.
     """
     lines: list[tuple[Any, ...]] = []
+    series = column_list(X)  # without the target, which is never hidden
     for j, column in enumerate(columns):
         at = np.flatnonzero(hidden[:, j])
         truth, estimate, lower, upper = (table[at, j] for table in numbers)
@@ -390,16 +408,26 @@ def compare_cells(
         ends: list[Any] = [column.write(lower), column.write(upper)]
         if column.role == "level":
             covered, ends = truth == estimate, [[None] * len(at)] * 2
-        values = (column.write(truth), column.write(estimate), *ends)
+        cells: Any = objects_of(series[j])[rows[at]] if len(at) else []
+        values = (cells, column.write(estimate), *ends)
         lines += zip(rows[at], [column.name] * len(at), *values, covered, strict=True)
     names = ["row", "column", "truth", "estimate", "lower", "upper", "covered"]
-    return pd.DataFrame(lines, columns=names)
+    table = pd.DataFrame(lines, columns=names)
+    truths = pd.Series([line[2] for line in lines], dtype=object)
+    if not all(x == y for x, y in zip(truths, table["truth"], strict=True)):
+        table["truth"] = truths  # floats beside them had rounded integers
+    return table
 
 
 def _learn_target(target: pd.Series | None, schema: Schema) -> Column | None:
     if target is None:
         return None
     name = "target" if target.name is None or target.name in schema.names else target.name
+    if name in schema.names:
+        raise ValueError(
+            f"X has a column {name!r}, and y would be a condition of that name; give y another, as "
+            'by y=pd.Series(y, name="label").'
+        )
     column = learn_column(name, target, levels=False)
     few = target.nunique() <= max(2, min(20, len(target) // 10))
     if column.integer and few:
@@ -466,15 +494,32 @@ def is_frame(X: Any) -> bool:
 
 def as_table(X: Any) -> Any:
     """Return a frame as it is and anything else as a 2-D array of its own dtype."""
+    refuse_other_frames(X)
     if is_frame(X):
         return X
-    if nw.dependencies.is_polars_lazyframe(X):
-        raise TypeError("X is a lazy frame; pass X.collect().")
     if nw.dependencies.is_into_series(X):
         X = X.to_numpy()
+    if isinstance(X, np.ma.MaskedArray):
+        X = _filled(X)
+    # numpy would make text of a list's numbers, and of its missing cells, if one is text.
+    text = not hasattr(X, "dtype") and np.asarray(X, dtype=object).ndim == 2 and _holds_text(X)
     return check_array(
-        X, dtype=None, ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0
+        X,
+        dtype=object if text else None,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        ensure_min_features=0,
     )
+
+
+def _holds_text(rows: Any) -> bool:
+    return any(isinstance(cell, str) for cell in np.asarray(rows, dtype=object).flat)
+
+
+def _filled(X: Any) -> Array:
+    """Return a masked array as a plain one whose masked cells are missing."""
+    masked, cells = np.ma.getmaskarray(X), np.ma.getdata(X)
+    return _without_cells(cells, masked) if masked.any() else cells
 
 
 def as_array(X: Any) -> Array:
@@ -538,7 +583,7 @@ def keep_columns(X: Any, positions: Array) -> Any:
         return X
     if isinstance(X, pd.DataFrame):
         return X.iloc[:, positions]
-    return X[:, list(positions)]
+    return X[:, positions.tolist()]
 
 
 def add_columns(X: Any, flags: Mask, names: list[str]) -> Any:
@@ -621,10 +666,31 @@ def replace_values(X: Any, missing_values: Any) -> Any:
         ]
         hidden = [nw.when(nw.col(n) != missing_values).then(nw.col(n)).alias(n) for n in fits]
         return frame.with_columns(*hidden).to_native()
-    hit = X == missing_values
+    return _array_without(X, missing_values)
+
+
+def _array_without(X: Array, value: Any) -> Array:
+    """Return an array with the cells that equal a value made missing, of objects if need be."""
+    hit = X == value
+    if not np.any(hit) or (X.dtype.kind == "b" and not isinstance(value, bool)):
+        return X
+    return _without_cells(X, hit)
+
+
+def _without_cells(X: Array, hit: Mask) -> Array:
+    """Return an array with some cells made missing; of objects if floats do not hold the others."""
     if X.dtype.kind == "f":
         return np.where(hit, X.dtype.type(np.nan), X)
-    return np.where(hit, None if X.dtype == object else np.nan, X)
+    if X.dtype.kind in "iub" and not _float_rounds(X):
+        return np.where(hit, np.nan, X)
+    cells = X.astype(object)
+    cells[hit] = None
+    return cells
+
+
+def _float_rounds(whole: Array) -> bool:
+    """Whether float64 does not hold some of an array's integers."""
+    return whole.size > 0 and max(abs(int(whole.min())), abs(int(whole.max()))) > 2**53
 
 
 def _without(series: pd.Series, value: Any) -> pd.Series:
@@ -703,6 +769,13 @@ def check_cells(X: Any) -> None:
         raise error(f"This table cannot be used:{lines}")
 
 
+def check_target(target: Any) -> None:
+    """Raise an error if a target's cells cannot be modelled."""
+    kind, text = _problem(target)
+    if text:
+        raise kind(f"y cannot be a condition: {text}.")
+
+
 def duplicates(names: list[Hashable]) -> list[str]:
     """Return the names that columns share, as text."""
     return sorted({str(name) for name in names if names.count(name) > 1})
@@ -721,6 +794,8 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers or strings"
     if isinstance(series.dtype, pd.ArrowDtype) and dtype.startswith(("time32", "time64")):
         return TypeError, f"dtype {dtype} is not supported; convert it to numbers of seconds"
+    if isinstance(series.dtype, pd.ArrowDtype) and dtype.startswith("date64"):
+        return TypeError, f"dtype {dtype} is not supported; convert it to date32 or timestamp"
     if role_of(series) == "number":
         try:
             numbers = floats_of(series)

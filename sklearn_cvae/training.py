@@ -605,13 +605,21 @@ def resolve_device(device: str) -> str:
     Raises
     ------
     ValueError
-        For a device without float64, in which answers are counted up.
+        For a device that there is not, or that has no float64, in which answers are counted up.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if torch.device(device).type == "mps":
-        raise ValueError("device='mps' has no float64, which answers need; use 'cpu' or 'cuda'.")
-    return str(torch.device(device))
+    try:
+        found = torch.device(device)
+        if found.type == "mps":
+            raise ValueError(
+                "device='mps' has no float64, which answers need; use 'cpu' or 'cuda'."
+            )
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        message = f"There is no {device=} here ({str(error).splitlines()[0]}); use 'auto' or 'cpu'."
+        raise ValueError(message) from error
+    return str(found)
 
 
 def check_default_dtype() -> None:

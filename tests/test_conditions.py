@@ -322,3 +322,9 @@ def test_conditions_come_back_to_the_last_digit(of_ids):
     drawn = of_ids.sample(2, {"id": 2**53 - 1, "day": "2020-02-03"}, random_state=0)
     assert drawn["id"].tolist() == [2**53 - 1] * 2
     assert (drawn["day"] == pd.Timestamp("2020-02-03")).all()
+
+
+@pytest.mark.parametrize("values", [np.zeros((1, 2)), [[1], 2], [(1, 2)], [{1}]])
+def test_lists_of_lists_are_refused_with_all_else(fitted, values):
+    with pytest.raises(ValueError, match=r"'body_mass_g' takes a list[\s\S]*'nope' is not"):
+        fitted.sample(1, {"body_mass_g": values, "nope": 1})

@@ -68,3 +68,15 @@ def test_what_cannot_be_hidden_is_refused(penguins):
             hide_cells(penguins, rate)
     for mechanism in ("mcar", "mar", "mnar"):
         assert not hide_cells(penguins, 0, mechanism, random_state=0)[1].any()
+
+
+def test_tables_that_cannot_be_hidden_in_are_refused():
+    frame = pd.DataFrame({"id": np.arange(50, dtype=np.uint64) + np.uint64(2**63), "x": 1.0})
+    hidden = hide_cells(frame, random_state=0)[0]
+    assert hidden["id"].dtype == "UInt64"
+    known = hidden["id"].dropna()
+    assert known.tolist() == frame["id"][known.index].tolist()
+    with pytest.raises(ValueError, match=r"duplicate column names \['x'\]"):
+        hide_cells(frame[["x", "x"]])
+    with pytest.raises(TypeError, match="must be a pandas DataFrame"):
+        hide_cells(frame.to_numpy())

@@ -676,3 +676,9 @@ def test_devices_and_dtypes_that_cannot_serve_are_refused_before_training(pengui
             small().fit(penguins)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:77"])
+def test_devices_that_there_are_not_are_refused_by_name(penguins, device):
+    with pytest.raises(ValueError, match=f"no device='{device}' here"):
+        small(device=device).fit(penguins)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from conftest import small
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from sklearn_cvae import CVAEImputer, load, save
 from sklearn_cvae.priors import Mixture
@@ -174,3 +175,8 @@ def test_dtypes_of_text_come_back(dtype, tmp_path):
     assert again.equals(drawn)
     assert again.dtypes.equals(X.dtypes)
     assert again.columns.name == "columns"
+
+
+def test_other_estimators_are_refused_by_name(tmp_path):
+    with pytest.raises(TypeError, match=r"not a Pipeline; joblib"):
+        save(make_pipeline(small()), tmp_path / "model")

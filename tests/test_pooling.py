@@ -105,3 +105,11 @@ def test_pool_refuses_other_orders_degrees_and_coverages():
         pool([1.0, 2.0], [0.1, 0.1], dof=-1)
     with pytest.raises(ValueError, match=r"between 0 and 1, such as 0\.95, got 95"):
         pool([1.0, 2.0], [0.1, 0.1]).interval(95)
+
+
+def test_infinite_degrees_of_freedom_are_many():
+    many, none = (pool([1.0, 1.2, 1.1], [0.04, 0.05, 0.045], dof=dof) for dof in (np.inf, None))
+    np.testing.assert_array_equal(many.interval(), none.interval())
+    for wrong in ("5", [5, 6], np.nan):
+        with pytest.raises(ValueError, match="dof must be above 0"):
+            pool([1.0, 1.2], [0.04, 0.05], dof=wrong)

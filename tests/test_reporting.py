@@ -73,3 +73,23 @@ def test_tables_of_few_rows_are_refused_together(capsys):
         two_sample_score(real, drawn[:2])
     assert capsys.readouterr().out == ""
     assert report(real[:3], drawn[:3], random_state=0).scores["drawn"].notna().all()
+
+
+def test_infinite_numbers_are_named_together(capsys):
+    real, drawn, _ = tables()
+    odd = drawn.assign(a=np.where(drawn["a"] > 1, np.inf, drawn["a"]), b=-np.inf)
+    with pytest.raises(ValueError, match=r"drawn's column 'a' \(\d+ cells\), drawn's column 'b'"):
+        report(real, odd)
+    assert capsys.readouterr().out == ""
+
+
+def test_one_column_has_no_trend(capsys):
+    real, drawn, _ = tables()
+    scores = report(real[["a"]], drawn[["a"]], random_state=0).scores["drawn"]
+    assert scores.isna().to_numpy().tolist() == [name == "Trend" for name in scores.index]
+
+
+def test_lazy_frames_are_to_be_collected():
+    real, drawn, _ = tables()
+    with pytest.raises(TypeError, match="collect"):
+        report(real, pl.from_pandas(drawn).lazy())
