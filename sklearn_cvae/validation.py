@@ -99,7 +99,10 @@ def check_strategy(strategy: str, n_imputations: int) -> None:
 
 
 def checked_bounds(value: Any, n_features: int) -> Array:
-    bounds = np.asarray(np.nan if value is None else value, dtype=float)
+    try:
+        bounds = np.asarray(np.nan if value is None else value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"min_value and max_value take numbers, got {value!r}.") from error
     if bounds.ndim and bounds.shape != (n_features,):
         raise ValueError(f"min_value and max_value take one number, or {n_features} of them.")
     return np.broadcast_to(bounds, (n_features,))

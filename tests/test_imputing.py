@@ -337,3 +337,9 @@ def test_what_another_column_tells_is_known_better_than_to_a_bin():
     order = rng.permutation(1000)
     assert model.impute(holes).iloc[order].equals(model.impute(holes.iloc[order]))
     assert (model.score_samples(truth)[order] == model.score_samples(truth.iloc[order])).all()
+
+
+@pytest.mark.parametrize("bound", [["a"] * 8, {}])
+def test_bounds_that_are_no_numbers_are_refused_by_name(penguins, bound):
+    with pytest.raises(ValueError, match="min_value and max_value take numbers"):
+        CVAEImputer(small(), min_value=bound).fit(penguins)
