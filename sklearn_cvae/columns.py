@@ -129,10 +129,10 @@ class Column:
         """Return where a cell would not hold the value that is asked for, but one near it."""
         if not (self.integer or self.role == "time"):
             return np.zeros(len(numbers), dtype=bool)
-        held, asked = self.write(np.where(np.isfinite(numbers), numbers, 0.0)), objects
+        held = self.write(np.where(np.isfinite(numbers), numbers, 0.0))
         if self.role == "time":
-            return _instants(held) != _instants(self._times(asked))
-        return np.asarray(objects_of(held) != asked, dtype=bool)
+            return _instants(held) != _instants(self._times(objects))
+        return np.asarray(objects_of(held) != objects, dtype=bool)
 
     def write(self, numbers: Array) -> Any:
         """Return numbers as a series of the training column's dtype."""
@@ -556,9 +556,7 @@ def refuse_other_frames(table: Any) -> None:
     if nw.dependencies.is_polars_lazyframe(table):
         raise TypeError("The table is a lazy frame; pass it after .collect().")
     if nw.dependencies.is_pyarrow_table(table):
-        raise TypeError(
-            "The table is one of pyarrow; pass .to_pandas(), or polars.from_arrow of it."
-        )
+        raise TypeError("The table is of pyarrow; pass .to_pandas(), or polars.from_arrow of it.")
 
 
 def as_pandas(table: Any) -> pd.DataFrame:

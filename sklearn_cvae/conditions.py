@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sklearn_cvae.codecs import Array, Choices, LevelCodec
-from sklearn_cvae.columns import Column, objects_of
+from sklearn_cvae.columns import Column, objects_of, refuse_other_frames
 from sklearn_cvae.table import (
     TableCodec,
     column_list,
@@ -146,6 +146,7 @@ def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
     """Return what is asked of each column, and the number of rows of the conditions."""
     if conditions is None:
         return {}, 1
+    refuse_other_frames(conditions)
     if is_frame(conditions):
         names, series = column_names(conditions), column_list(conditions)
         twice = duplicates(names)

@@ -223,6 +223,8 @@ def test_tables_of_arrow_are_to_be_converted():
     table = pa.table({"x": X})
     with pytest.raises(TypeError, match=r"to_pandas\(\)"):
         small().fit(table)
+    with pytest.raises(TypeError, match=r"to_pandas\(\)"):
+        small().fit(pd.DataFrame({"x": X})).sample(conditions=table)
 
 
 def test_the_truth_of_hidden_cells_is_the_cell():
