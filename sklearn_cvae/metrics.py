@@ -61,6 +61,11 @@ def imputation_errors(
     -------
     errors : ImputationErrors
 
+    Raises
+    ------
+    ValueError
+        If cells to score are missing in `X_imputed`.
+
     Examples
     --------
     >>> X = pd.DataFrame({"a": [0.0, 2.0, 4.0], "b": ["x", "y", "y"]})
@@ -69,8 +74,13 @@ def imputation_errors(
     >>> float(errors.rmse), float(errors.accuracy)
     (0.0, 1.0)
     """
+    names = list(X_true.columns)
+    left = (X_imputed[names].isna().to_numpy() & hidden).sum(axis=0)
+    if left.any():
+        named = ", ".join(f"{names[j]!r} ({left[j]})" for j in np.flatnonzero(left))
+        raise ValueError(f"Cells to score are missing in X_imputed, in {named}; impute them first.")
     differences, hits = [np.empty(0)], [np.empty(0)]
-    for j, name in enumerate(X_true.columns):
+    for j, name in enumerate(names):
         rows = hidden[:, j]
         truth, imputed = X_true[name][rows], X_imputed[name][rows]
         if pd.api.types.is_numeric_dtype(truth) and truth.dtype.kind != "b":
@@ -343,7 +353,7 @@ def learning_efficiency(
     Raises
     ------
     ValueError
-        If `target` is not a column, or a category has fewer than two levels in common.
+        If `target` is not a column, is known in no row, or has fewer than two levels in common.
 
     Examples
     --------
@@ -355,7 +365,11 @@ def learning_efficiency(
     train, test = _alike(train, test)
     if target not in train.columns:
         raise ValueError(f"target {target!r} is not a column; they are {list(train.columns)!r}.")
-    train, test = train[train[target].notna()], test[test[target].notna()]
+    known = [table[table[target].notna()] for table in (train, test)]
+    if not all(map(len, known)):
+        counts = " and ".join(str(len(table)) for table in known)
+        raise ValueError(f"{target!r} is known in {counts} rows to train and to test by.")
+    train, test = known
     features = train.columns.drop(target)
     a, b = encode_rows(test[features], train[features], test[features])
     if is_number(test[target]):

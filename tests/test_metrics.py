@@ -196,3 +196,17 @@ def test_tables_of_other_kinds_are_refused_by_name():
 
 def test_rows_of_no_density_are_ranked_too():
     assert metrics.membership_attack([-np.inf, 3.0], [0.0, -np.inf]).auc == 0.625
+
+
+def test_cells_that_were_not_imputed_are_named():
+    X = pd.DataFrame({"a": [0.0, 2.0, 4.0], "b": pd.array([True, False, None], dtype="boolean")})
+    hidden = np.array([[True, True], [True, False], [False, False]])
+    with pytest.raises(ValueError, match=r"in 'a' \(2\), 'b' \(1\); impute them"):
+        metrics.imputation_errors(X, X.mask(hidden), X.mask(hidden), hidden)
+    assert metrics.imputation_errors(X, X.mask(hidden), X, hidden).accuracy == 1
+
+
+def test_a_target_that_is_never_known_is_refused():
+    X = pd.DataFrame({"a": np.arange(90.0), "b": np.arange(90) % 2 == 0})
+    with pytest.raises(ValueError, match="'b' is known in 0 and 90 rows"):
+        metrics.learning_efficiency(X.assign(b=pd.array([None] * 90, dtype="boolean")), X, "b")
