@@ -37,7 +37,7 @@ class Pooled(NamedTuple):
         return np.sqrt(self.variance)
 
     def interval(self, coverage: float = 0.95) -> Array:
-        """Return confidence intervals, of shape (n_parameters, 2).
+        """Return confidence intervals, of shape (n_parameters, 2); unbounded where dof is 0.
 
         Parameters
         ----------
@@ -50,7 +50,9 @@ class Pooled(NamedTuple):
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1, such as 0.95, got {coverage!r}.")
-        half = t.ppf(0.5 + coverage / 2, self.dof) * self.std_error
+        # Where tables differ and none has a variance there is no degree of freedom: nothing is known.
+        quantile = np.where(self.dof > 0, t.ppf(0.5 + coverage / 2, self.dof), np.inf)
+        half = quantile * self.std_error
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
 
 

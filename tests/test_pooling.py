@@ -113,3 +113,10 @@ def test_infinite_degrees_of_freedom_are_many():
     for wrong in ("5", [5, 6], np.nan):
         with pytest.raises(ValueError, match="dof must be above 0"):
             pool([1.0, 1.2], [0.04, 0.05], dof=wrong)
+
+
+def test_without_a_degree_of_freedom_intervals_are_unbounded():
+    pooled = pool([[1.0, 1.0], [2.0, 1.5]], [[0.0, 0.1], [0.0, 0.2]], dof=10)
+    assert pooled.dof[0] == 0
+    np.testing.assert_array_equal(pooled.interval()[0], [-np.inf, np.inf])
+    assert np.isfinite(pooled.interval()[1]).all()
