@@ -50,7 +50,7 @@ class Pooled(NamedTuple):
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1, such as 0.95, got {coverage!r}.")
-        # Where tables differ and none has a variance there is no degree of freedom: nothing is known.
+        # No degree of freedom is left where tables differ and none has a variance of its own.
         quantile = np.where(self.dof > 0, t.ppf(0.5 + coverage / 2, self.dof), np.inf)
         half = quantile * self.std_error
         return np.stack([self.estimate - half, self.estimate + half], axis=-1)
