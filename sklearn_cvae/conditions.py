@@ -164,9 +164,7 @@ def _columns_asked(conditions: Any) -> tuple[dict[Hashable, Any], int]:
 
 def _is_several(value: Any) -> bool:
     """Whether a value is a range or a set: a tuple, list, set, array, series or the like."""
-    if isinstance(value, (set, frozenset, list, tuple)):
-        return True
-    return np.ndim(value) > 0
+    return isinstance(value, (set, frozenset, list, tuple)) or np.ndim(value) > 0
 
 
 def _read_choices(table: TableCodec, j: int, values: Any) -> tuple[Choices | None, list[str]]:

@@ -502,7 +502,7 @@ def as_table(X: Any) -> Any:
     if isinstance(X, np.ma.MaskedArray):
         X = _filled(X)
     # numpy would make text of a list's numbers, and of its missing cells, if one is text.
-    text = not hasattr(X, "dtype") and np.asarray(X, dtype=object).ndim == 2 and _holds_text(X)
+    text = not hasattr(X, "dtype") and _holds_text(X)
     return check_array(
         X,
         dtype=object if text else None,
@@ -513,7 +513,8 @@ def as_table(X: Any) -> Any:
 
 
 def _holds_text(rows: Any) -> bool:
-    return any(isinstance(cell, str) for cell in np.asarray(rows, dtype=object).flat)
+    cells = np.asarray(rows, dtype=object)
+    return cells.ndim == 2 and any(isinstance(cell, str) for cell in cells.flat)
 
 
 def _filled(X: Any) -> Array:
