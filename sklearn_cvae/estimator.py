@@ -22,6 +22,7 @@ from sklearn_cvae.answers import Answers
 from sklearn_cvae.backbones import MLP, Backbone
 from sklearn_cvae.codecs import Array, Cells
 from sklearn_cvae.marginals import match_marginals
+from sklearn_cvae.mixtures import usual_parts
 from sklearn_cvae.model import PredictorLoss, TableCVAE, usual_factors
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING
 from sklearn_cvae.objectives import ELBO, OBJECTIVES
@@ -176,8 +177,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         scale of scores; it keeps rows from being recognised by exact values. Numbers with a
         "tilted_gaussian" likelihood get none.
     direct_share : float in [0, 1], default=0.4
-        Weight of networks without latents in what is imputed: they are trained to say each missing
-        cell's distribution from the known cells directly, and it is pooled with the latents' by a
+        Weight, in what is imputed, of what says each missing cell's distribution from the known
+        cells directly: networks without latents, and of numbers a mixture of Gaussians as well,
+        each of this weight. They are pooled with the latents', of weight 1 - direct_share, by a
         weighted geometric mean. What goes together in a draw is up to the latents. Latents, rows
         that `sample` draws and scores do without. 0 trains none, and fits take less
         time. There are none of images and steps in time, with missing_mechanism="self_masking", or
@@ -494,6 +496,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         module = self._new_module(
             table,
             usual_factors(n),
+            usual_parts(n, table.n_numbers),
             most_parts(n_latents_of(n)),
             self._layer_sizes(n),
             self._number_of_decoders(n),
@@ -505,7 +508,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         self,
         table: TableCodec,
         n_factors: int,
-        n_parts: int,
+        mixture_parts: int,
+        prior_parts: int,
         hidden_layer_sizes: list[int],
         n_decoders: int,
         generator: torch.Generator,
@@ -520,7 +524,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             hidden_layer_sizes=hidden_layer_sizes,
             activation=self.activation,
             conditioning=self.conditioning,
-            prior=chosen(self.prior, PRIORS).at_most(n_parts),
+            prior=chosen(self.prior, PRIORS).at_most(prior_parts),
             objective=objective,
             backbone=self._backbone,
             n_decoders=n_decoders,
@@ -530,6 +534,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             self_masking=self.missing_mechanism == "self_masking",
             predicts=self.direct_share > 0 and self._looks_for_ties and objective.hide,
             n_factors=n_factors,
+            n_parts=mixture_parts,
             generator=generator,
         )
 
@@ -544,6 +549,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         module = self._new_module(
             table,
             weights["factors.loadings"].shape[1],
+            len(weights.get("predictor.mixture.log_weight", ())),
             len(weights.get("prior_net.loc", ())),
             hidden_layer_sizes,
             n_decoders,

@@ -7,6 +7,7 @@ are asked for, on their order, or on the number of threads.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -757,29 +758,43 @@ def _mean_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> lis
 def _with_predicted(model: TableCVAE, chunk: _Chunk, probs: list[Tensor]) -> list[Tensor]:
     r"""Pool each cell's probabilities with the predictor's, by the model's `direct_share` w.
 
-    .. math:: p \propto p_{latent}^{1 - w} \, p_{predictor}^w
+    .. math:: p \propto p_{latent}^{1 - w} \, p_{networks}^w \, p_{mixture}^w
 
-    The surer of the two counts for more, and what either is sure is not so is not so: an average
-    would be as wide as the wider one, whose tails move means.
+    the exponents scaled to a sum of 1. The surest counts for most, and what any is sure is not so
+    is not so: an average would be as wide as the widest, whose tails move means.
 
     References
     ----------
     Genest, Zidek. Combining Probability Distributions: A Critique and an Annotated Bibliography.
     Statistical Science 1986 (logarithmic opinion pools).
     """
-    share = float(model.direct_share)
-    if share == 0 or model.predictor is None:
+    share, predictor = float(model.direct_share), model.predictor
+    if share == 0 or predictor is None:
         return probs
     inputs = model.inputs(chunk.values)
-    predicted = model.predicted(model.predictor, inputs, chunk.visible, chunk.c)
-    others = predicted.expected(chunk.spread)
-    return [_pooled(*both, share) for both in zip(probs, others, strict=True)]
+    predicted = model.predicted(predictor, inputs, chunk.visible, chunk.c)
+    others: list[Sequence[Tensor | None]] = [predicted.expected(chunk.spread)]
+    if predictor.mixture is not None:
+        shown = chunk.visible | chunk.given
+        others.append(predictor.mixture(model.table_kinds, chunk.values, shown, chunk.spread))
+    return [
+        _pooled([one, *(other for other in of_kind if other is not None)], share)
+        for one, *of_kind in zip(probs, *others, strict=True)
+    ]
 
 
-def _pooled(one: Tensor, other: Tensor, share: float) -> Tensor:
-    """Return the weighted geometric mean of probabilities over the last axis, summing to 1."""
-    logs = torch.lerp(one.clamp(min=LEAST).log(), other.clamp(min=LEAST).log(), share)
-    possible = (one > 0) | (other > 0)  # atoms that fill a column up have no probability
+def _pooled(probs: list[Tensor], share: float) -> Tensor:
+    """Return the weighted geometric mean of probabilities over the last axis, summing to 1.
+
+    The first have the weight 1 - share, all others `share`, scaled to a sum of 1.
+    """
+    first, *others = (part.clamp(min=LEAST).log() for part in probs)
+    logs = (1 - share) * first
+    for part in others:
+        logs = logs + share * part
+    logs = logs / (1 - share + share * len(others))
+    possible = functools.reduce(torch.logical_or, (part > 0 for part in probs))
+    # Atoms that fill a column up have no probability.
     return logs.masked_fill(~possible, -torch.inf).softmax(-1)
 
 

@@ -182,6 +182,21 @@ class Numeric(Kind):
         position = torch.addcmul(self.segment_offset, values, self.segment_scale)
         return torch.cat([values.clamp(-5, 5), position.clamp(-0.5, 0.5)], dim=-1)
 
+    def of_normals(self, share: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """Return the (n, m, n_atoms) probabilities of atoms under mixtures of normals of scores.
+
+        Parameters
+        ----------
+        share : Tensor of shape (n, n_parts)
+        mean, deviation : Tensor of shape (n, n_parts, m)
+        """
+        below = mean.new_zeros((len(mean), self.n_columns, self.n_atoms + 1))
+        below[..., -1] = 1
+        for k, weight in enumerate(share.T):
+            u = (self.edges - mean[:, k, :, None]) / deviation[:, k, :, None]
+            below[..., 1:-1] += weight[:, None, None] * torch.special.ndtr(u)
+        return torch.diff(below, dim=-1).clamp(min=0)
+
     def atoms(self, values: Tensor) -> Tensor:
         return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
 

@@ -24,6 +24,7 @@ from sklearn_cvae.factors import FactorAnalysis
 from sklearn_cvae.kinds import Kind, Numeric
 from sklearn_cvae.likelihoods import LIKELIHOODS
 from sklearn_cvae.missingness import SelfMasking
+from sklearn_cvae.mixtures import LocationMixture
 from sklearn_cvae.networks import CONDITIONING, EMBEDDED_WIDTH, ConditionEmbedding, Ensemble, Linear
 from sklearn_cvae.objectives import ELBO, Terms, drop_conditions, gaussian_kl, hide_cells
 from sklearn_cvae.predictor import N_LAYERS, N_PREDICTORS, Predictor
@@ -139,6 +140,8 @@ class TableCVAE(nn.Module):
     n_factors : int
         Factors of the linear model that training starts from; no more than there are components
         or features.
+    n_parts : int
+        Parts of the predictor's mixture; 0 for none.
     generator : torch.Generator
         Source of the initial weights.
     """
@@ -175,6 +178,7 @@ class TableCVAE(nn.Module):
         self_masking: bool,
         predicts: bool,
         n_factors: int,
+        n_parts: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -220,7 +224,7 @@ class TableCVAE(nn.Module):
         self.linear_condition = Linear(self.n_linear, len(self.mean_params), generator, scale=0.0)
         self.missingness = SelfMasking(self.table_kinds) if self_masking else None
         self._add_settings_of_answers()
-        self.predictor = self._new_predictor(2 * k, blocks) if predicts else None
+        self.predictor = self._new_predictor(2 * k, blocks, n_parts) if predicts else None
 
     def _add_settings_of_answers(self) -> None:
         """Register what is found when training is over, and answers go by."""
@@ -235,14 +239,17 @@ class TableCVAE(nn.Module):
         self.register_buffer("tilt", torch.ones(n_atoms))
         self.register_buffer("start_tilt", torch.ones(n_atoms))
 
-    def _new_predictor(self, n_start: int, blocks: Blocks) -> Predictor:
+    def _new_predictor(self, n_start: int, blocks: Blocks, n_parts: int) -> Predictor:
         n_outputs = self.layout.n_outputs
         blocks = blocks._replace(hidden_layer_sizes=blocks.hidden_layer_sizes[:N_LAYERS])
         networks = [
             self.backbone.encoder(self.layout, n_start, n_outputs, blocks)
             for _ in range(N_PREDICTORS)
         ]
-        return Predictor(self.kinds, self.linear, self.linear_condition, Ensemble(networks))
+        mixture = LocationMixture(self.table_kinds, n_parts) if n_parts else None
+        return Predictor(
+            self.kinds, self.linear, self.linear_condition, Ensemble(networks), mixture
+        )
 
     def inputs(self, values: Tensor) -> list[Tensor]:
         """Return each kind's (n, m, n_inputs) network inputs of its cells."""
@@ -316,6 +323,8 @@ class TableCVAE(nn.Module):
             at_feature += kind.n_columns * n
         if self.predictor is not None:
             self.predictor.start(self.kinds, self.linear, self.linear_condition)
+            if self.predictor.mixture is not None:
+                self.predictor.mixture.fit(self.table_kinds, values, observed, generator)
 
     def _noise_floor(self) -> Tensor:
         """Return the least noise of each feature in the linear model, float64."""

@@ -1,4 +1,4 @@
-"""The predictor: networks that say hidden cells' distributions from the shown cells directly."""
+"""The predictor: what says hidden cells' distributions from the shown cells, without latents."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import copy
 
 from torch import nn
 
+from sklearn_cvae.mixtures import LocationMixture
 from sklearn_cvae.networks import Ensemble, Linear
 
 N_PREDICTORS, N_LAYERS = 2, 2
 
 
 class Predictor(nn.Module):
-    r"""Networks from a row's shown cells to the distributions of all its cells, without latents.
+    r"""Networks from a row's shown cells to the distributions of all its cells, and a mixture.
 
     .. math:: \max E_s \sum_{j \notin s} \log p(x_j \mid x_s, c)
 
-    Parts are those of the latent model, each of its own weights: `kinds` turn outputs into
-    distributions, the linear maps add what the linear model's factors and the conditions say, and
-    `networks` correct that.
+    is what the networks are trained by; the mixture knows the same in closed form. Parts are those
+    of the latent model, each of its own weights: `kinds` turn outputs into distributions, the
+    linear maps add what the linear model's factors and the conditions say, and `networks` correct
+    that.
 
     Parameters
     ----------
@@ -27,12 +29,15 @@ class Predictor(nn.Module):
         From factors, and from conditions, to the numbers' means.
     networks : Ensemble
         From what an encoder sees to the outputs that the kinds take.
+    mixture : LocationMixture or None
+        None for tables too wide for it.
 
     Notes
     -----
     A latent vector is a bottleneck, and a draw of it is noise: networks that may look at every
-    shown cell say single cells in another way, but not what goes together. Their errors differ, so
-    cells are imputed by both (`inference.impute_point`).
+    shown cell say single cells in another way, but not what goes together. A mixture of Gaussians
+    needs fewer rows than either. Their errors differ, so cells are imputed by all of them
+    (`inference.impute_point`).
 
     References
     ----------
@@ -41,10 +46,15 @@ class Predictor(nn.Module):
     """
 
     def __init__(
-        self, kinds: nn.ModuleList, linear: Linear, linear_condition: Linear, networks: Ensemble
+        self,
+        kinds: nn.ModuleList,
+        linear: Linear,
+        linear_condition: Linear,
+        networks: Ensemble,
+        mixture: LocationMixture | None,
     ) -> None:
         super().__init__()
-        self.kinds, self.networks = copy.deepcopy(kinds), networks
+        self.kinds, self.networks, self.mixture = copy.deepcopy(kinds), networks, mixture
         self.linear, self.linear_condition = copy.deepcopy(linear), copy.deepcopy(linear_condition)
         self.requires_grad_(False)
 

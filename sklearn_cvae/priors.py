@@ -275,9 +275,9 @@ def fit_mixture(
     log_weight : Tensor of shape (n_mixture,)
     loc, variance : Tensor of shape (n_mixture, d)
     """
-    start = _distant_rows(z, weight, n_mixture, generator)
+    start = distant_rows(z, weight, n_mixture, generator)
     usual = z.var(dim=0).clamp(min=VARIANCE_FLOOR)
-    shares: Callable[[Tensor], Tensor] = partial(_nearest, start)
+    shares: Callable[[Tensor], Tensor] = partial(nearest, start)
     for _ in range(N_EM_STEPS):
         mass, first, second = _moments(z, weight, shares)
         mass = mass + 1e-9
@@ -292,7 +292,7 @@ def fit_mixture(
     return log_weight, loc, variance
 
 
-def _nearest(loc: Tensor, z: Tensor) -> Tensor:
+def nearest(loc: Tensor, z: Tensor) -> Tensor:
     """Return (n, K): 1 for the nearest of K points, else 0."""
     nearest = torch.cdist(z, loc).argmin(dim=1, keepdim=True)
     return z.new_zeros((len(z), len(loc))).scatter_(1, nearest, 1.0)
@@ -310,7 +310,7 @@ def _moments(
     return mass[:, 0], first, second
 
 
-def _distant_rows(z: Tensor, weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
+def distant_rows(z: Tensor, weight: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Choose k rows, each with a chance in proportion to its squared distance from those before."""
     # One tensor: small ones kept between large temporaries would keep the heap from using it again.
     chosen = torch.empty(k, dtype=torch.long, device=z.device)

@@ -183,6 +183,11 @@ class TableCodec:
         return [column.name for column in self.columns]
 
     @property
+    def n_numbers(self) -> int:
+        """How many columns are numbers to the model."""
+        return sum(LIKELIHOODS[name].numeric for name in self.likelihoods)
+
+    @property
     def scales(self) -> dict[Hashable, str]:
         """The scale of each number whose codec has chosen one."""
         named = zip(self.names, self.codecs, strict=False)

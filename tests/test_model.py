@@ -72,7 +72,7 @@ def test_draws_follow_the_density():
 def test_a_mixture_starts_from_rows_far_from_each_other():
     group = torch.arange(2000) % 8
     z = 100 + 5 * torch.eye(8)[group] + 0.01 * torch.randn((2000, 8), generator=generator())
-    rows = priors._distant_rows(z, torch.ones(2000), 8, generator(1))
+    rows = priors.distant_rows(z, torch.ones(2000), 8, generator(1))
     assert sorted((rows - 100).argmax(dim=1).tolist()) == list(range(8))
 
 
@@ -345,7 +345,7 @@ def test_dropout_keeps_the_mean_and_only_acts_in_training():
 
 
 def make_model(
-    prior: str = "mixture", n_decoders: int = 1, *, predicts: bool = False
+    prior: str = "mixture", n_decoders: int = 1, *, predicts: bool = False, n_parts: int = 0
 ) -> tuple[TableCVAE, list, Cells]:
     numbers = RNG.normal(size=(300, 2))
     levels = RNG.integers(0, 3, 300).astype(float)
@@ -370,6 +370,7 @@ def make_model(
         self_masking=False,
         predicts=predicts,
         n_factors=4,
+        n_parts=n_parts,
         condition_dropout=0.1,
         generator=generator(),
     )

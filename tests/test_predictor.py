@@ -106,10 +106,10 @@ def test_cells_are_imputed_by_both_pooled(trained):
 
 def test_pooled_atoms_that_one_rules_out_are_nearly_ruled_out_and_padding_is():
     one, two = torch.tensor([[0.5, 0.5, 0.0, 0.0]]), torch.tensor([[0.0, 0.2, 0.8, 0.0]])
-    pooled = inference._pooled(one, two, 0.4)
+    pooled = inference._pooled([one, two], 0.4)
     torch.testing.assert_close(pooled, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
     assert pooled[0, 3] == 0
-    never = inference._pooled(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 0.5)
+    never = inference._pooled([torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])], 0.5)
     torch.testing.assert_close(never, torch.tensor([[0.5, 0.5]]))
 
 
