@@ -244,7 +244,7 @@ class NumericCodec:
             scores=scores,
             scale=scale,
             below=ends_below(scores) if is_open[0] else np.empty(0),
-            above=ends_above(scale, scores, knots, cells.std()) if is_open[1] else np.empty(0),
+            above=ends_above(scale, scores, knots, cells) if is_open[1] else np.empty(0),
             first=first,
             means=knots[0] + total / np.bincount(bin_of),
             widths=widths,

@@ -82,11 +82,25 @@ def ends_below(scores: Array) -> Array:
     return scores[0] - REACH * (np.arange(N_BEYOND, 0, -1) / N_BEYOND) ** 2
 
 
-def ends_above(scale: str, scores: Array, knots: Array, deviation: float) -> Array:
+def ends_above(scale: str, scores: Array, knots: Array, cells: Array) -> Array:
     """Return ends of atoms above all scores, up to REACH deviations of scores and of numbers."""
-    ends = SCALES[scale].to_scale(np.r_[knots[[0, -1]], knots[-1] + REACH * deviation])
+    with np.errstate(over="ignore"):  # what lies beyond all numbers is beyond REACH, too
+        farthest = knots[-1] + REACH * deviation_of(cells)
+    ends = SCALES[scale].to_scale(np.r_[knots[[0, -1]], farthest])
     reach = (ends[2] - ends[1]) / (ends[1] - ends[0]) * (scores[-1] - scores[0])
     return scores[-1] + min(REACH, reach) * (np.arange(1, N_BEYOND + 1) / N_BEYOND) ** 2
+
+
+def deviation_of(numbers: Array) -> float:
+    """Return the standard deviation, whose squares would overflow from 1e154 on.
+
+    Examples
+    --------
+    >>> deviation_of(np.array([-1e200, 1e200])) == 1e200
+    True
+    """
+    exponent = np.frexp(np.abs(numbers).max())[1]
+    return float(np.ldexp(np.ldexp(numbers, -exponent).std(), exponent))
 
 
 def standardise(scores: Array, mass: Array) -> Array:

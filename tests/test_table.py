@@ -13,6 +13,7 @@ import pytest
 from conftest import small
 
 from sklearn_cvae import ConditionalVAE, save
+from sklearn_cvae.codecs import NumericCodec
 from sklearn_cvae.columns import learn_column
 from sklearn_cvae.table import (
     Schema,
@@ -641,3 +642,14 @@ def test_groups_of_numbers_in_which_one_nearly_tells_another():
         alike[i, j] = alike[j, i] = size
     assert _nearly_known(alike).tolist() == [True] * 3 + [False] * 4
     assert _nearly_known(np.zeros((0, 0))).tolist() == []
+
+
+def test_numbers_whose_squares_overflow_have_the_codec_of_smaller_ones():
+    numbers = np.random.default_rng(1).normal(size=200)
+    large = np.ldexp(numbers, 660)
+    of_small, of_large = (NumericCodec.fit(x, natural=True) for x in (numbers, large))
+    assert len(of_large.above)
+    np.testing.assert_array_equal(of_large.above, of_small.above)
+    np.testing.assert_array_equal(of_large.scores, of_small.scores)
+    farthest = numbers / np.abs(numbers).max() * 8e307
+    assert np.isfinite(NumericCodec.fit(farthest, natural=True).above).all()
