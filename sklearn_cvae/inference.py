@@ -7,7 +7,6 @@ are asked for, on their order, or on the number of threads.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -786,15 +785,16 @@ def _with_predicted(model: TableCVAE, chunk: _Chunk, probs: list[Tensor]) -> lis
 def _pooled(probs: list[Tensor], share: float) -> Tensor:
     """Return the weighted geometric mean of probabilities over the last axis, summing to 1.
 
-    The first have the weight 1 - share, all others `share`, scaled to a sum of 1.
+    The first have the weight 1 - share, all others `share`, scaled to a sum of 1. What the first
+    two rule out stays ruled out.
     """
     first, *others = (part.clamp(min=LEAST).log() for part in probs)
     logs = (1 - share) * first
     for part in others:
         logs = logs + share * part
     logs = logs / (1 - share + share * len(others))
-    possible = functools.reduce(torch.logical_or, (part > 0 for part in probs))
-    # Atoms that fill a column up have no probability.
+    # Atoms that fill a column up have no probability, but for what a mixture's rounding leaves.
+    possible = (probs[0] > 0) | (probs[1] > 0)
     return logs.masked_fill(~possible, -torch.inf).softmax(-1)
 
 

@@ -109,6 +109,8 @@ def test_pooled_atoms_that_one_rules_out_are_nearly_ruled_out_and_padding_is():
     pooled = inference._pooled([one, two], 0.4)
     torch.testing.assert_close(pooled, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
     assert pooled[0, 3] == 0
+    rounded = inference._pooled([one, two, torch.tensor([[0.3, 0.4, 0.3, 1e-7]])], 0.4)
+    assert rounded[0, 3] == 0
     never = inference._pooled([torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])], 0.5)
     torch.testing.assert_close(never, torch.tensor([[0.5, 0.5]]))
 
