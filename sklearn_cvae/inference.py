@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_cvae.codecs import Cells, Choices, Codec
-from sklearn_cvae.kinds import Kind, Numeric
+from sklearn_cvae.kinds import Kind, Numeric, pooled
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.noise import RowNoise, chain_noise, shared_uniforms
 from sklearn_cvae.objectives import log_weights
@@ -38,8 +38,6 @@ SPREADS = tuple(1.1**k for k in range(-3, 11))
 USUAL_SPREAD, USUAL_DEVIATION = 1.3, 0.2
 N_SWEEPS = 3
 N_STARTS = 8
-# What probabilities count as at least where they are pooled: a zero would be a veto.
-LEAST = 1e-30
 
 
 class _Chunk(NamedTuple):
@@ -777,25 +775,9 @@ def _with_predicted(model: TableCVAE, chunk: _Chunk, probs: list[Tensor]) -> lis
         shown = chunk.visible | chunk.given
         others.append(predictor.mixture(model.table_kinds, chunk.values, shown, chunk.spread))
     return [
-        _pooled([one, *(other for other in of_kind if other is not None)], share)
+        pooled([one, *(other for other in of_kind if other is not None)], share)
         for one, *of_kind in zip(probs, *others, strict=True)
     ]
-
-
-def _pooled(probs: list[Tensor], share: float) -> Tensor:
-    """Return the weighted geometric mean of probabilities over the last axis, summing to 1.
-
-    The first have the weight 1 - share, all others `share`, scaled to a sum of 1. What the first
-    two rule out stays ruled out.
-    """
-    first, *others = (part.clamp(min=LEAST).log() for part in probs)
-    logs = (1 - share) * first
-    for part in others:
-        logs = logs + share * part
-    logs = logs / (1 - share + share * len(others))
-    # Atoms that fill a column up have no probability, but for what a mixture's rounding leaves.
-    possible = (probs[0] > 0) | (probs[1] > 0)
-    return logs.masked_fill(~possible, -torch.inf).softmax(-1)
 
 
 def _latent_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> list[Tensor]:

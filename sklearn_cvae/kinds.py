@@ -19,6 +19,8 @@ LOG_2PI = float(np.log(2 * np.pi))
 # Edges that pad a column of few atoms: beyond all values, and finite for the gradients' sake.
 FAR = 1e18
 NOISE_FLOOR = 0.005
+# What probabilities count as at least where they are pooled: a zero would be a veto.
+LEAST = 1e-30
 
 
 class Kind(nn.Module):
@@ -217,6 +219,22 @@ def pick(logits: Tensor, atoms: Tensor) -> Tensor:
     """Log-probability of each chosen atom, normalised over the last axis."""
     picked = F.cross_entropy(logits.flatten(0, 1), atoms.flatten(), reduction="none")
     return -picked.view(atoms.shape)
+
+
+def pooled(probs: list[Tensor], share: float) -> Tensor:
+    """Return the weighted geometric mean of probabilities over the last axis, summing to 1.
+
+    The first have the weight 1 - share, all others `share`, scaled to a sum of 1. What the first
+    two rule out stays ruled out.
+    """
+    first, *others = (part.clamp(min=LEAST).log() for part in probs)
+    logs = (1 - share) * first
+    for part in others:
+        logs = logs + share * part
+    logs = logs / (1 - share + share * len(others))
+    # Atoms that fill a column up have no probability, but for what a mixture's rounding leaves.
+    possible = (probs[0] > 0) | (probs[1] > 0)
+    return logs.masked_fill(~possible, -torch.inf).softmax(-1)
 
 
 def between_tails(tail: Tensor, above: Tensor) -> Tensor:

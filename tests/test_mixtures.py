@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal, norm
 
 from sklearn_cvae import ConditionalVAE, inference, mixtures
 from sklearn_cvae.codecs import LevelCodec, NumericCodec
+from sklearn_cvae.kinds import LEAST
 from sklearn_cvae.metrics import imputation_errors
 from sklearn_cvae.mixtures import LocationMixture, usual_parts
 from sklearn_cvae.model import group_columns
@@ -178,7 +179,7 @@ def test_cells_are_imputed_by_all_three_pooled():
             assert not kind.numeric
             expected = z**0.6 * n**0.4
         else:
-            expected = (z**0.6 * n**0.4 * m.clamp(min=inference.LEAST) ** 0.4) ** (1 / 1.4)
+            expected = (z**0.6 * n**0.4 * m.clamp(min=LEAST) ** 0.4) ** (1 / 1.4)
         torch.testing.assert_close(p, expected / expected.sum(-1, keepdim=True))
 
 

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 from sklearn_cvae import ConditionalVAE, inference, objectives
 from sklearn_cvae.backbones import MLP
 from sklearn_cvae.datasets import hide_cells
+from sklearn_cvae.kinds import pooled
 from sklearn_cvae.metrics import imputation_errors
 from sklearn_cvae.model import PredictorLoss
 from sklearn_cvae.noise import RowNoise, row_keys
@@ -106,12 +107,12 @@ def test_cells_are_imputed_by_both_pooled(trained):
 
 def test_pooled_atoms_that_one_rules_out_are_nearly_ruled_out_and_padding_is():
     one, two = torch.tensor([[0.5, 0.5, 0.0, 0.0]]), torch.tensor([[0.0, 0.2, 0.8, 0.0]])
-    pooled = inference._pooled([one, two], 0.4)
-    torch.testing.assert_close(pooled, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
-    assert pooled[0, 3] == 0
-    rounded = inference._pooled([one, two, torch.tensor([[0.3, 0.4, 0.3, 1e-7]])], 0.4)
+    both = pooled([one, two], 0.4)
+    torch.testing.assert_close(both, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
+    assert both[0, 3] == 0
+    rounded = pooled([one, two, torch.tensor([[0.3, 0.4, 0.3, 1e-7]])], 0.4)
     assert rounded[0, 3] == 0
-    never = inference._pooled([torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])], 0.5)
+    never = pooled([torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])], 0.5)
     torch.testing.assert_close(never, torch.tensor([[0.5, 0.5]]))
 
 
