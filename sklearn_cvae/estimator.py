@@ -651,6 +651,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         seed: int,
     ) -> None:
         """Train the predictor, and let it have its say."""
+        if not self._continues:
+            predictor.take_hidden(module.encoder)
         predictor.requires_grad_(True)
         loss, net_params = PredictorLoss(module, predictor), predictor_params(self.net_params or {})
         net = self._new_net(

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from sklearn_cvae.networks import rounded_alike
 
-N_ITERATIONS, MAX_EXACT = 40, 500
+N_ITERATIONS, MAX_EXACT, LEAST_LOADING = 40, 500, 1e-8
 # Matrix kernels round differently for other shapes and alignments. Both are the same for all rows
 # here, as no answer is to depend on other rows: so many rows at once, and factors to a multiple.
 CHUNK, ALIGNED = 256, 8
@@ -116,7 +116,9 @@ class FactorAnalysis(nn.Module):
         for _ in range(N_ITERATIONS):
             loadings, noise, shift = self._em_step(x, shown, loadings, noise, shift, floor)
         self.mean.add_(scale * shift)
-        self.loadings.copy_(loadings @ _independent_axes(loadings, noise))
+        loadings = loadings @ _independent_axes(loadings, noise)
+        # What the algorithm shrinks to nothing may be too small for float32, which is slow.
+        self.loadings.copy_(torch.where(loadings.abs() > LEAST_LOADING, loadings, 0.0))
         self.noise.copy_(noise)
 
     def _precisions(self, n_columns: int, loadings: Tensor, noise: Tensor) -> Tensor:

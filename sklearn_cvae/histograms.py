@@ -117,13 +117,13 @@ class Histogram(Numeric):
         mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_bins], dim=-1)
         return mu, eta
 
-    def _tilt(self, mu: Tensor, centres: Tensor) -> Tensor:
+    def _tilt(self, mu: Tensor, centres: Tensor, start: Tensor | float = 0.0) -> Tensor:
         # The square is expanded, and the part that all bins share left out: softmax ignores it.
         precision = torch.exp(-2 * self.log_sigma.clamp(-4, 4))[:, None]
-        return torch.addcmul(-0.5 * precision * centres**2, mu * precision, centres)
+        return torch.addcmul(start - 0.5 * precision * centres**2, mu * precision, centres)
 
     def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
-        return eta + self.bin_log_widths + self._tilt(mu, self.bin_centres)
+        return eta + self._tilt(mu, self.bin_centres, self.bin_log_widths)
 
     def _bins(self, values: Tensor) -> Tensor:
         """Return the bin of each value; the outermost hold what lies beyond the seen range."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_cvae.codecs import Cells, Choices, Codec
-from sklearn_cvae.kinds import Kind, Numeric, pooled
+from sklearn_cvae.kinds import Numeric, pooled
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.noise import RowNoise, chain_noise, shared_uniforms
 from sklearn_cvae.objectives import log_weights
@@ -198,24 +198,11 @@ def _misfits(model: TableCVAE, cells: Cells, target: Array, n_draws: int) -> Arr
             values = chunk.values[:, kind.columns]
             if isinstance(kind, Numeric):
                 error = (part * kind.centres).sum(-1) - values
-                both = torch.stack([_crps(kind, part, values), error.square()])
+                both = torch.stack([kind.crps(part, values), error.square()])
             else:
-                both = _half_brier(kind, part, values).expand(2, -1, -1)
+                both = kind.half_brier(part, values).expand(2, -1, -1)
             misfits.append(both.cpu()[:, scored[:, kind.columns.cpu()]].double().numpy())
     return np.concatenate(misfits, axis=1)
-
-
-def _crps(kind: Numeric, probs: Tensor, values: Tensor) -> Tensor:
-    """Return the CRPS of values under probabilities of atoms, as if each were its centre."""
-    centres = kind.centres.expand_as(probs)
-    gaps = torch.diff(centres, dim=-1).clamp(min=0)  # beyond a column's own atoms there are none
-    beyond = centres[..., :-1] >= values[..., None]
-    return ((probs.cumsum(-1)[..., :-1] - beyond.float()).square() * gaps).sum(-1)
-
-
-def _half_brier(kind: Kind, probs: Tensor, values: Tensor) -> Tensor:
-    right = probs.gather(-1, kind.atoms(values)[..., None])[..., 0]
-    return (probs.square().sum(-1) + 1) / 2 - right
 
 
 def _usual_spread(model: TableCVAE, cells: Cells, target: Array) -> float:
@@ -742,9 +729,9 @@ def _normal(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
 
 
-def _probs(model: TableCVAE, z: Tensor, chunk: _Chunk) -> list[Tensor]:
+def _probs(model: TableCVAE, z: Tensor, chunk: _Chunk, decoder: int | None = None) -> list[Tensor]:
     """Return each kind's (CHUNK, m, n_atoms) probabilities at one z per row, to impute by."""
-    return model.likelihood(z, chunk.c).expected(chunk.spread)
+    return model.likelihood(z, chunk.c, decoder).expected(chunk.spread)
 
 
 def _mean_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> list[Tensor]:
@@ -781,10 +768,14 @@ def _with_predicted(model: TableCVAE, chunk: _Chunk, probs: list[Tensor]) -> lis
 
 
 def _latent_probs(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> list[Tensor]:
-    """Return each kind's probabilities by the latents, averaged over chains."""
+    """Return each kind's probabilities by the latents, averaged over chains.
+
+    Decoders take turns, one a chain: an average over draws of z is one over decoders, too.
+    """
     total: list[Tensor] = []
-    for of_chain in zip(*noise, strict=True):
-        for probs in _states(model, chunk, [u.to(chunk.c.device) for u in of_chain]):
+    for i, of_chain in enumerate(zip(*noise, strict=True)):
+        decoder = i % len(model.decoder.members)
+        for probs in _states(model, chunk, [u.to(chunk.c.device) for u in of_chain], decoder):
             total = [a + b for a, b in zip(total, probs, strict=True)] if total else probs
     n_states = sum(map(len, noise))
     return [part / n_states for part in total]
@@ -794,7 +785,9 @@ def _shared_noise(model: TableCVAE, n_draws: int) -> list[Tensor]:
     return chain_noise(n_draws, int(model.n_sweeps), model.n_components, model.n_columns)
 
 
-def _states(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _states(
+    model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor], decoder: int | None = None
+) -> Iterator[list[Tensor]]:
     """Yield each kind's probabilities at a draw of z, then after each sweep.
 
     A sweep draws the cells that are not visible, and z from the posterior of the completed rows
@@ -806,13 +799,16 @@ def _states(model: TableCVAE, chunk: _Chunk, noise: Sequence[Tensor]) -> Iterato
     chunk : _Chunk
     noise : sequence of Tensor of shape (width,) or (CHUNK, width)
         Of the draw, n_components + 1 uniforms; of each sweep, n_components + n_columns.
+    decoder : int or None, default=None
+        The only one to ask; None for all.
     """
-    probs = _probs(model, _posterior_draw(model, chunk, noise[0].expand(CHUNK, -1)), chunk)
+    z = _posterior_draw(model, chunk, noise[0].expand(CHUNK, -1))
+    probs = _probs(model, z, chunk, decoder)
     yield probs
     for u in noise[1:]:
         of_z, of_cells = u.expand(CHUNK, -1).tensor_split([model.n_components], dim=1)
         whole = _drawn_whole(model, chunk, _if_missing(model, probs), of_cells)
-        probs = _probs(model, whole.posterior.draw(_normal(of_z)), whole)
+        probs = _probs(model, whole.posterior.draw(_normal(of_z)), whole, decoder)
         yield probs
 
 

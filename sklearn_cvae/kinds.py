@@ -105,6 +105,11 @@ class Kind(nn.Module):
         """Return the atom of each value, of shape (n, m)."""
         return values.long()
 
+    def half_brier(self, probs: Tensor, values: Tensor) -> Tensor:
+        """Return half the Brier score of values under probabilities of atoms, (n, m)."""
+        right = probs.gather(-1, self.atoms(values)[..., None])[..., 0]
+        return (probs.square().sum(-1) + 1) / 2 - right
+
     def quantile(self, probs: Tensor, q: Tensor) -> Tensor:
         """Return values at quantiles (0..1) of distributions: (n, m, n_atoms), (n, m) -> (n, m)."""
         cumulated = probs.cumsum(-1)
@@ -198,6 +203,13 @@ class Numeric(Kind):
             u = (self.edges - mean[:, k, :, None]) / deviation[:, k, :, None]
             below[..., 1:-1] += weight[:, None, None] * torch.special.ndtr(u)
         return torch.diff(below, dim=-1).clamp(min=0)
+
+    def crps(self, probs: Tensor, values: Tensor) -> Tensor:
+        """Return the CRPS of values under probabilities of atoms, as if each were its centre."""
+        centres = self.centres.expand_as(probs)
+        gaps = torch.diff(centres, dim=-1).clamp(min=0)  # beyond a column's own atoms are none
+        beyond = centres[..., :-1] >= values[..., None]
+        return ((probs.cumsum(-1)[..., :-1] - beyond.float()).square() * gaps).sum(-1)
 
     def atoms(self, values: Tensor) -> Tensor:
         return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T

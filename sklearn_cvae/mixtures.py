@@ -128,8 +128,9 @@ class LocationMixture(nn.Module):
         cells = self._cells(values, shown)
         log_joint, means, variances = self._log_of_levels(cells), [], []
         for k, covariance in enumerate(self.covariances):
-            log_density, mean, precision = _given_shown(cells, self.means[k], covariance)
-            log_joint[:, k] += log_density
+            root = _root_of_shown(cells, covariance)
+            log_joint[:, k] += _log_density(cells, self.means[k], root)
+            mean, precision = _given_shown(cells, self.means[k], covariance, root)
             means.append(mean)
             explained = ((covariance @ precision) * covariance).sum(-1)
             variances.append(covariance.diagonal() - explained)
@@ -219,7 +220,8 @@ class LocationMixture(nn.Module):
         log_joint, log_levels = torch.full_like(share, -torch.inf), self._log_of_levels(cells)
         for k, covariance in enumerate(self.covariances):
             rows = (share[:, k] > (-1 if everywhere else LEAST_SHARE)).nonzero()[:, 0]
-            log_density = _given_shown(cells.at(rows), self.means[k], covariance)[0]
+            some = cells.at(rows)
+            log_density = _log_density(some, self.means[k], _root_of_shown(some, covariance))
             log_joint[rows, k] = log_levels[rows, k] + log_density
         share = log_joint.softmax(dim=1)
         scatter = torch.stack([self._move(cells, k, share[:, k]) for k in range(share.shape[1])])
@@ -234,7 +236,8 @@ class LocationMixture(nn.Module):
         """Move a part's mean, and return the expected squares around it, summed over its rows."""
         rows = (share > LEAST_SHARE).nonzero()[:, 0]
         some, weight, covariance = cells.at(rows), share[rows], self.covariances[k]
-        _, mean, precision = _given_shown(some, self.means[k], covariance)
+        root = _root_of_shown(some, covariance)
+        mean, precision = _given_shown(some, self.means[k], covariance, root)
         completed = torch.where(some.shown > 0, some.numbers, mean)
         if len(rows):
             self.means[k] = weight @ completed / weight.sum()
@@ -251,23 +254,36 @@ def _variances(cells: Cells) -> Tensor:
     return ((cells.numbers - mean) * cells.shown).square().sum(0) / count
 
 
-def _given_shown(cells: Cells, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what one Gaussian says of rows: log densities of what they show, and the rest.
+def _root_of_shown(cells: Cells, covariance: Tensor) -> Tensor:
+    """Return the (n, p, p) Cholesky factors of the covariances of what rows show, else of 1."""
+    shown = cells.shown
+    both = shown[:, :, None] * shown[:, None, :]
+    root: Tensor = torch.linalg.cholesky(covariance * both + torch.diag_embed(1 - shown))
+    return root
+
+
+def _log_density(cells: Cells, mean: Tensor, root: Tensor) -> Tensor:
+    """Return the (n,) log densities of what rows show under one Gaussian."""
+    centred = (cells.numbers - mean) * cells.shown
+    white = torch.linalg.solve_triangular(root, centred[:, :, None], upper=False)[:, :, 0]
+    squares = white.square().sum(1) + cells.shown.sum(1) * math.log(2 * math.pi)
+    return -0.5 * squares - root.diagonal(dim1=1, dim2=2).log().sum(1)
+
+
+def _given_shown(
+    cells: Cells, mean: Tensor, covariance: Tensor, root: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return what one Gaussian says of rows, given what they show.
 
     Returns
     -------
-    log_density : Tensor of shape (n,)
     means : Tensor of shape (n, p)
-        Of all numbers, given those shown.
+        Of all numbers.
     precisions : Tensor of shape (n, p, p)
         Inverses of the covariances of what is shown, zero elsewhere.
     """
     shown = cells.shown
-    both = shown[:, :, None] * shown[:, None, :]
-    root = torch.linalg.cholesky(covariance * both + torch.diag_embed(1 - shown))
-    precisions = torch.cholesky_inverse(root) * both
+    precisions = torch.cholesky_inverse(root) * shown[:, :, None] * shown[:, None, :]
     centred = (cells.numbers - mean) * shown
     asked = (centred[:, None] @ precisions)[:, 0]
-    log_density = -0.5 * ((centred * asked).sum(1) + shown.sum(1) * math.log(2 * math.pi))
-    log_density -= root.diagonal(dim1=1, dim2=2).log().sum(1)
-    return log_density, mean + asked @ covariance, precisions
+    return mean + asked @ covariance, precisions

@@ -33,6 +33,7 @@ from sklearn_cvae.ties import Ties
 
 UNKNOWN_SHARE = 0.5
 MAX_FACTORS, ROWS_PER_FACTOR, MIN_FACTORS = 32, 32, 4
+LEAST_GRADIENT = 1e-30
 
 
 class TableDistribution(Distribution):
@@ -359,9 +360,10 @@ class TableCVAE(nn.Module):
         unknown = self.condition(inputs, torch.zeros_like(shown))
         return self.posterior(inputs, shown, unknown)
 
-    def likelihood(self, z: Tensor, c: Tensor) -> TableDistribution:
-        """Return p(x | z, c)."""
-        return self._around(self, self.decoder(z, c), z[:, : self.factors.n_factors], c)
+    def likelihood(self, z: Tensor, c: Tensor, decoder: int | None = None) -> TableDistribution:
+        """Return p(x | z, c), by one of the decoders if it is said which."""
+        outputs = self.decoder(z, c) if decoder is None else self.decoder.only(decoder, z, c)
+        return self._around(self, outputs, z[:, : self.factors.n_factors], c)
 
     def predicted(
         self, predictor: Predictor, inputs: list[Tensor], visible: Tensor, c: Tensor
@@ -378,6 +380,9 @@ class TableCVAE(nn.Module):
         means = owner.linear(factors)
         means = means + owner.linear_condition(c[:, : self.n_linear])
         params = params.index_add(2, self.mean_params, means.expand(len(params), -1, -1))
+        if params.requires_grad:
+            # Processors take a hundred times as long for numbers that float32 hardly holds.
+            params.register_hook(functools.partial(F.hardshrink, lambd=LEAST_GRADIENT))
         return TableDistribution(list(owner.kinds), params, self.n_columns)  # type: ignore[arg-type]
 
     @property

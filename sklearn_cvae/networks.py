@@ -337,6 +337,13 @@ class ResidualMLP(nn.Module):
         self.dropout = Dropout(dropout, seed)
         self.out = Linear(widths[-1], n_out, generator, scale=0.0)
 
+    @torch.no_grad()
+    def take_hidden(self, other: nn.Module) -> None:
+        """Take over the first hidden layers of another perceptron, at least as deep, as wide."""
+        names = [name for name in self.state_dict() if not name.startswith("out.")]
+        theirs = other.state_dict()
+        self.load_state_dict({name: theirs[name] for name in names}, strict=False)
+
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """Map (n, n_in) and conditions (n, n_condition) to (n, n_out)."""
         h = torch.cat([x, self.condition.joined(c)], dim=1)
@@ -382,6 +389,11 @@ class Ensemble(nn.Module):
         n = len(self.members)
         parts = zip(self.members, x.tensor_split(n), c.tensor_split(n), strict=True)
         return torch.cat([member(*part) for member, *part in parts if len(part[0])])[None]
+
+    def only(self, member: int, x: Tensor, c: Tensor) -> Tensor:
+        """Return what one of them says, of shape (1, n, n_out)."""
+        outputs: Tensor = self.members[member](x, c)
+        return outputs[None]
 
 
 CONDITIONING: dict[str, type[Conditioner]] = {

@@ -63,3 +63,8 @@ class Predictor(nn.Module):
         self.kinds.load_state_dict(kinds.state_dict())
         self.linear.load_state_dict(linear.state_dict())
         self.linear_condition.load_state_dict(linear_condition.state_dict())
+
+    def take_hidden(self, encoder: nn.Module) -> None:
+        """Start the networks where a trained encoder's first layers are, in place of chance."""
+        for network in self.networks.members:
+            network.take_hidden(encoder)  # type: ignore[operator]

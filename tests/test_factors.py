@@ -170,3 +170,15 @@ def test_noise_is_no_less_than_its_floor():
     assert (model.noise >= floor - 1e-6).all()
     assert model.noise[0] == pytest.approx(0.1)
     assert model.noise[2] < 0.005
+
+
+def test_loadings_that_are_shrunk_to_nothing_are_zero():
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn((500, 1), generator=generator)
+    x = one @ torch.ones((1, 6)) + 0.5 * torch.randn((500, 6), generator=generator)
+    factors = FactorAnalysis(torch.arange(6), 6, 0)
+    factors.fit(x, torch.ones(500, 6), x[:, :0], torch.full((6,), 0.5, dtype=torch.float64))
+    size = factors.loadings.abs()
+    assert size.max() > 0.5
+    assert ((size == 0) | (size > 1e-8)).all()
+    assert (size.amax(dim=0) == 0).any()

@@ -467,9 +467,9 @@ def test_misfits_by_hand():
     values = torch.stack([at[0, 1], at[1, 0]])[None]
     gaps = torch.diff(at[0])
     expected = torch.tensor([[0.2**2 * gaps[0] + 0.3**2 * gaps[1], 0.6**2 * (at[1, 1] - at[1, 0])]])
-    torch.testing.assert_close(inference._crps(kind, probs, values), expected)
+    torch.testing.assert_close(kind.crps(probs, values), expected)
     levels = LIKELIHOODS["categorical"]([0], [LevelCodec(3)])
-    brier = inference._half_brier(levels, probs[:, :1], torch.ones(1, 1))
+    brier = levels.half_brier(probs[:, :1], torch.ones(1, 1))
     assert brier.item() == pytest.approx((0.2**2 + 0.5**2 + 0.3**2) / 2)
 
 
@@ -557,6 +557,37 @@ def test_each_training_row_teaches_one_decoder():
         assert any(g is not None and bool(g.any()) for g in grads) == taught
     alone = model(torch.from_numpy(cells.values[:1]), observed[:1], 1.0, generator())
     assert torch.isfinite(alone).all()
+
+
+def test_decoders_take_turns_to_impute():
+    model, _, cells = make_model(n_decoders=2)
+    for seed, decoder in enumerate(model.decoder.members):
+        torch.nn.init.normal_(decoder.out.weight, generator=generator(seed))
+    chunk, noise = next(inference._chunks(model.eval(), cells)), inference._shared_noise(model, 3)
+    with torch.inference_mode():
+        total = inference._latent_probs(model, chunk, noise)
+        said = []
+        for u, decoder in zip(noise[0], (0, 1, 0), strict=True):
+            z = inference._posterior_draw(model, chunk, u.expand(inference.CHUNK, -1))
+            said.append(model.likelihood(z, chunk.c, decoder).expected())
+            both = model.likelihood(z, chunk.c).expected()
+            assert not all(torch.allclose(a, b) for a, b in zip(both, said[-1], strict=True))
+    for part, of_kind in zip(total, zip(*said, strict=True), strict=True):
+        torch.testing.assert_close(part, sum(of_kind) / 3)
+
+
+def test_no_gradient_is_too_small_for_float32():
+    model, _, cells = make_model()
+    model.table_kinds[0].log_sigma.data.fill_(-2.5)  # so sure that far bins are hardly possible
+    values, observed = torch.from_numpy(cells.values), torch.ones(cells.visible.shape) > 0
+    tiny, n_zeros = torch.finfo(torch.float32).tiny, 0
+    for row in range(20):
+        model.zero_grad()
+        model(values[row : row + 1], observed[:1], 1.0, generator()).sum().backward()
+        grad = model.decoder.members[0].out.bias.grad  # of one row, the outputs' own
+        assert not ((grad != 0) & (grad.abs() < tiny)).any()
+        n_zeros += int((grad == 0).sum())
+    assert n_zeros > 100
 
 
 def test_importance_sampling_settles_as_draws_grow():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from sklearn_cvae.kinds import pooled
 from sklearn_cvae.metrics import imputation_errors
 from sklearn_cvae.model import PredictorLoss
 from sklearn_cvae.noise import RowNoise, row_keys
+from sklearn_cvae.training import CVAENet
 from tests.test_model import generator, make_model
 
 ANSWERS = {
@@ -229,13 +232,13 @@ def test_it_has_back_the_epochs_that_many_columns_take_from_the_model(penguins, 
     model = ConditionalVAE()
     model.n_features_in_ = 48
     assert model._max_epochs(1_400) == 33
-    assert model._predictor_epochs(1_400, 33) == 132
-    assert model._predictor_epochs(1_400, 10) == 40  # stopped early
+    assert model._predictor_epochs(1_400, 33) == 71
+    assert model._predictor_epochs(1_400, 10) == 22  # stopped early
     assert model.set_params(net_params={"max_epochs": 33})._predictor_epochs(1_400, 33) == 33
     model.set_params(max_iter=33, net_params=None)
     assert model._predictor_epochs(1_400, 33) == 33
     model.set_params(max_iter="auto").n_features_in_ = 24
-    assert model._predictor_epochs(1_400, 132) == 132
+    assert model._predictor_epochs(1_400, 132) == 99
     trained = []
     monkeypatch.setattr(ConditionalVAE, "_predictor_epochs", lambda self, n, n_epochs: n + n_epochs)
     monkeypatch.setattr(
@@ -243,6 +246,36 @@ def test_it_has_back_the_epochs_that_many_columns_take_from_the_model(penguins, 
     )
     small().fit(penguins)
     assert trained == [len(penguins) + 3]
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "film", "batch_norm"])
+def test_it_starts_from_the_trained_encoder(conditioning, monkeypatch, penguins):
+    fit, started = CVAENet.fit, []
+
+    def watched(net, *args):
+        if isinstance(net.module, PredictorLoss):
+            networks = net.module.predictor.networks.members
+            started.append([copy.deepcopy(network.state_dict()) for network in networks])
+        return fit(net, *args)
+
+    monkeypatch.setattr(CVAENet, "fit", watched)
+    sizes = {"hidden_layer_sizes": [8, 8, 8], "conditioning": conditioning}
+    model = small(condition_features=["species"], warm_start=True).set_params(**sizes)
+    encoder = model.fit(penguins)._module.encoder.state_dict()
+    trained = [network.state_dict() for network in model._module.predictor.networks.members]
+    for network, after in zip(started[0], trained, strict=True):
+        assert {"hidden.0.weight", "hidden.1.bias", "out.weight"} <= network.keys()
+        assert "hidden.2.weight" not in network
+        assert not torch.equal(network["out.weight"], after["out.weight"])
+        for name, weight in network.items():
+            if name.startswith("out."):
+                assert not weight.any()  # what it says is the linear model, to begin with
+            else:
+                torch.testing.assert_close(weight, encoder[name], rtol=0, atol=0)
+    before = [copy.deepcopy(network) for network in trained]
+    model.fit(penguins)
+    for network, after in zip(started[1], before, strict=True):
+        assert all(torch.equal(network[name], after[name]) for name in after)
 
 
 def test_it_goes_on_learning_with_the_model(penguins, monkeypatch):
