@@ -196,8 +196,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         optimiser steps. From 24 columns on those 1,600 rows grow with the columns' square, to four
         times, from 7 on those 500 steps fall with it, to a quarter. From 5,300 rows on it is at
         most as many as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000, but at
-        least 20. What `direct_share` weighs is trained for as many epochs; where more than 24
-        columns made "auto" fewer, for as many as 24 would have.
+        least 20. What `direct_share` weighs is trained for as many epochs as are given; with "auto"
+        for three quarters, which from 24 columns on fall with the root of the columns only.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
         The number of epochs is chosen so that this is seldom needed.
@@ -720,7 +720,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         return auto_epochs(n, self._steps_per_epoch(n), self.n_features_in_)
 
     def _predictor_epochs(self, n: int, n_epochs: int) -> int:
-        """Return how many epochs the predictor has: as many as the model ran, or a usual multiple.
+        """Return how many epochs the predictor has: as many as the model ran, or a usual share.
 
         Epochs that a user has chosen are those of both.
         """

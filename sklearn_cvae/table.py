@@ -43,6 +43,8 @@ FOLLOWS, MANY_CELLS = 0.8, 20_000
 FOLLOWS_CLOSELY, NEARLY_KNOWN, SOME_ROWS, SOME_CELLS = 0.9, 0.99, 1000, 100
 NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
 # How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
+# Imputed numbers, which may lie farther out than all that were seen, are to be finite.
+LARGEST = 1e300
 UNSUPPORTED = (
     "list",
     "large_list",
@@ -807,13 +809,8 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
             numbers = floats_of(series)
         except OverflowError:
             return ValueError, "integers too large for float64; convert it to strings or scale it"
-        infinite = np.isinf(numbers)
-        if infinite.any():
-            where = int(infinite.argmax())
-            return ValueError, (
-                f"{int(infinite.sum())} infinity values, the first in row {where} "
-                f"({numbers[where]}); replace them by a number or by NaN"
-            )
+        if text := _too_large(numbers):
+            return ValueError, text
     if dtype in ("object", "Object"):
         for value in objects_of(series):
             if isinstance(value, complex):
@@ -824,6 +821,19 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
                     f"not {type(value).__name__!r}, e.g. {value!r}; flatten nested values first"
                 )
     return ValueError, ""
+
+
+def _too_large(numbers: Array) -> str:
+    """Say which numbers are infinite, or so large that their differences would be."""
+    for which, remedy, found in (
+        ("infinity values", "replace them by a number or by NaN", np.isinf(numbers)),
+        ("values beyond 1e300", "divide the column by a constant", np.abs(numbers) > LARGEST),
+    ):
+        if found.any():
+            where = int(found.argmax())
+            count = int(found.sum())
+            return f"{count} {which}, the first in row {where} ({numbers[where]}); {remedy}"
+    return ""
 
 
 def _hardly_repeats(column: Column, numbers: Array) -> str:

@@ -215,16 +215,17 @@ def _usual(first: Array, second: Array) -> float:
 
 def _equal_pairs(columns: Array) -> list[tuple[float, int, int]]:
     """Return (share of equal rows, first, second) of each tied pair, the surest first."""
-    known = ~np.isnan(columns)
-    rare = known & ~np.column_stack([_repeated(cells) for cells in columns.T])
-    pairs = []
+    rare = ~np.isnan(columns) & ~np.column_stack([_repeated(cells) for cells in columns.T])
+    candidates = np.flatnonzero(rare.sum(axis=0) >= MIN_ROWS)
+    columns, rare = columns[:, candidates], rare[:, candidates]
+    known, pairs = ~np.isnan(columns), []
     for j in range(1, columns.shape[1]):
         equal = (columns[:, :j] == columns[:, [j]]) & rare[:, :j] & rare[:, [j]]
         n_equal, n_known = equal.sum(axis=0), (known[:, :j] & known[:, [j]]).sum(axis=0)
         for i in np.flatnonzero(n_equal >= np.maximum(MIN_ROWS, MIN_SHARE * n_known)):
             both = known[:, i] & known[:, j]
             if n_equal[i] > _n_next(columns[both, i], columns[both, j]):
-                pairs.append((n_equal[i] / n_known[i], int(i), j))
+                pairs.append((n_equal[i] / n_known[i], int(candidates[i]), int(candidates[j])))
     return sorted(pairs, reverse=True)
 
 

@@ -243,10 +243,23 @@ def test_deviations_of_any_size(scale):
     assert (std[::4, 1] / scale < 100).all()
 
 
+def test_numbers_whose_differences_overflow_are_refused():
+    frame = pd.DataFrame({"far": 0.99e300 * X / np.abs(X).max(), "x": X})
+    frame.loc[::4, "far"] = np.nan
+    assert np.isfinite(small().fit(frame).impute(frame)).all(axis=None)
+    farther = frame.assign(far=4.5 * frame["far"])
+    message = r"(?s)column 'far': \d+ values beyond 1e300, the first in row \d+ \(.*divide"
+    with pytest.raises(ValueError, match=message):
+        small().fit(farther)
+    with pytest.raises(ValueError, match=message):
+        small().fit(frame).impute(farther)
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
         ([np.inf, *X[1:]], r"1 infinity values, the first in row 0"),
+        ([*X[:2], -1.7e308, *X[3:]], r"1 values beyond 1e300, the first in row 2 \(-1.7e\+308\)"),
         ([[1]] * N, "flatten nested values"),
         (X + 1j, "Complex data not supported"),
         (pd.period_range("2020", periods=N), "period.* is not supported"),
