@@ -18,6 +18,8 @@ GAUSSIAN_SHARE = 0.5
 FARTHEST_MEAN = 10.0
 # Deviations beyond which edges have no tail: the least numbers of float32 are slow to reckon with.
 FARTHEST_EDGE = 12.5
+# How much narrower or wider than its column a row can be; logs of deviations.
+MOST_OF_ROW = 3.0
 
 
 class _WithinBins(nn.Module):
@@ -164,11 +166,13 @@ class Histogram(Numeric):
 class TiltedGaussian(Numeric):
     r"""A Gaussian tilted by the free logits of blocks, on the scale of scores.
 
-    .. math:: p(t) \propto N(t; \mu, \sigma^2) \exp \eta_{b(t)}
+    .. math:: p(t) \propto N(t; \mu, \sigma^2) \exp \eta_{b(t)}, \quad
+        \log \sigma = \log \sigma_0 + a \tanh(s / a)
 
-    `mu` and `eta` are network outputs, and `sigma` is one learned number per column. It is what a
-    `Histogram` is in the limit of many bins, whose logits neighbours share: a number that follows
-    others is known better than to a bin. `probs` tells apart bins, of which a block has several.
+    `mu`, `s` and `eta` are network outputs, and `sigma_0` is one learned number per column. It is
+    what a `Histogram` is in the limit of many bins, whose logits neighbours share: a number that
+    follows others is known better than to a bin, and hardly where those others are missing, so each
+    row has a width of its own. `probs` tells apart bins, of which a block has several.
 
     A block that is one repeated value has the mass of its width at that density. Training scores a
     cell by this and by the Gaussian alone, and numbers are imputed by both, as `Histogram` has it.
@@ -200,7 +204,7 @@ class TiltedGaussian(Numeric):
         super().__init__(columns, codecs)
         blocks = [c.block_edges for c in codecs]
         self.n_blocks = max(len(edges) for edges in blocks) - 1
-        self.n_params = self.n_columns * (self.n_blocks + 1)
+        self.n_params = self.n_columns * (self.n_blocks + 2)
         self._buffer("block_edges", blocks, FAR, self.n_blocks + 1)
         self._buffer("inner_edges", [edges[1:-1] for edges in blocks], FAR, self.n_blocks - 1)
         self._buffer("ends", [edges[[0, -1]] for edges in blocks], 0.0, 2)
@@ -226,34 +230,33 @@ class TiltedGaussian(Numeric):
         self.register_buffer("block_of_atom", torch.from_numpy(blocks_of), persistent=False)
         self._buffer("gaussian_share", _gaussian_shares(codecs), 0.0, 1)
 
-    @property
-    def _log_sigma(self) -> Tensor:
-        return self.log_sigma.clamp(-6, 4)
+    def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return means and log deviations, of shape (n, m, 1), and (n, m, n_blocks) logits."""
+        sizes = [1, 1, self.n_blocks]
+        mu, s, eta = params.unflatten(1, (self.n_columns, -1)).split(sizes, dim=-1)
+        log_sigma = self.log_sigma[:, None] + MOST_OF_ROW * torch.tanh(s / MOST_OF_ROW)
+        return mu, log_sigma.clamp(-6, 4), eta
 
-    def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_blocks], dim=-1)
-        return mu, eta
-
-    def _block_masses(self, mu: Tensor) -> Tensor:
+    def _block_masses(self, mu: Tensor, log_sigma: Tensor) -> Tensor:
         """Return the Gaussian's mass in each block, of shape (n, m, n_blocks)."""
-        u = (self.block_edges - mu) * torch.exp(-self._log_sigma)[:, None]
+        u = (self.block_edges - mu) * torch.exp(-log_sigma)
         u = u.clamp(-FARTHEST_EDGE, FARTHEST_EDGE)
         masses = between_tails(0.5 * torch.erfc(u.abs() * 0.5**0.5), u > 0)
         if not self.has_singles:
             return masses
-        at_centre = normal_log_prob(self.block_centres, mu, self._log_sigma[:, None])
+        at_centre = normal_log_prob(self.block_centres, mu, log_sigma)
         return torch.where(self.is_single, (at_centre + self.block_log_widths).exp(), masses)
 
     def _log_density(self, params: Tensor, values: Tensor) -> Tensor:
-        mu, eta = self._split(params)
+        mu, log_sigma, eta = self._split(params)
         # Beyond, masses would be too small for float32.
-        beyond = FARTHEST_MEAN * self._log_sigma.exp()
-        mu = mu.clamp((self.ends[:, 0] - beyond)[:, None], (self.ends[:, 1] + beyond)[:, None])
-        log_masses = self._block_masses(mu).clamp(min=1e-37).log()
+        beyond = FARTHEST_MEAN * log_sigma.exp()
+        mu = mu.clamp(self.ends[:, :1] - beyond, self.ends[:, 1:] + beyond)
+        log_masses = self._block_masses(mu, log_sigma).clamp(min=1e-37).log()
         total = (log_masses + eta).logsumexp(-1)
         # Beyond the seen range numbers are as likely as the outermost; `log_volume` does the rest.
         inside = values.clamp(self.ends[:, 0], self.ends[:, 1])
-        normal = normal_log_prob(inside, mu[..., 0], self._log_sigma)
+        normal = normal_log_prob(inside, mu[..., 0], log_sigma[..., 0])
         blocks = torch.searchsorted(self.inner_edges, values.T.contiguous(), right=True).T
         return normal + eta.gather(-1, blocks[..., None])[..., 0] - total
 
@@ -264,23 +267,33 @@ class TiltedGaussian(Numeric):
 
     def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
         tilted = self._log_density(params, values)
-        gaussian = normal_log_prob(values, self._split(params)[0][..., 0], self._log_sigma)
+        mu, log_sigma, _ = self._split(params)
+        gaussian = normal_log_prob(values, mu[..., 0], log_sigma[..., 0])
         return (1 - GAUSSIAN_SHARE) * tilted + GAUSSIAN_SHARE * gaussian
 
+    def within_atoms(self, values: Tensor) -> Tensor:
+        """Return where in their bins (0..1) values lie, which may be wider than what is known."""
+        columns, atoms = torch.arange(self.n_columns, device=values.device), self.atoms(values)
+        lengths = self.lengths[columns, atoms]
+        at = (values - self.starts[columns, atoms]) / lengths
+        return torch.where(lengths > 0, at.clamp(0, 1), torch.nan)
+
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        mu, eta = self._split(params)
-        logs = self._log_gaussian(mu, self.log_widths_seen, spread)
+        mu, log_sigma, eta = self._split(params)
+        logs = self._log_gaussian(mu, log_sigma, self.log_widths_seen, spread)
         return (logs + self._of_atoms(eta) / spread).softmax(-1)
 
     def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        mu, eta = self._split(params)
-        logs = self._log_gaussian(mu, self.log_widths, spread)
+        mu, log_sigma, eta = self._split(params)
+        logs = self._log_gaussian(mu, log_sigma, self.log_widths, spread)
         tilted = (logs + self._of_atoms(eta) / spread).softmax(-1)
         return torch.lerp(tilted, logs.softmax(-1), self.gaussian_share)
 
-    def _log_gaussian(self, mu: Tensor, log_widths: Tensor, spread: float | Tensor) -> Tensor:
+    def _log_gaussian(
+        self, mu: Tensor, log_sigma: Tensor, log_widths: Tensor, spread: float | Tensor
+    ) -> Tensor:
         """Return logs of the Gaussian's widths times densities of atoms, but for a constant."""
-        precision = torch.exp(-2 * self._log_sigma)[:, None] / spread
+        precision = torch.exp(-2 * log_sigma) / spread
         start = log_widths - 0.5 * precision * self.centres**2
         return torch.addcmul(start, mu * precision, self.centres)
 

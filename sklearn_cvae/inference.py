@@ -237,12 +237,15 @@ def _positions(model: TableCVAE, cells: Cells, target: Array, spread: float) -> 
         scored = _padded(target[chunk.rows])
         for kind, part in zip(model.table_kinds, probs, strict=True):
             if isinstance(kind, Numeric):
-                atoms = kind.atoms(chunk.values[:, kind.columns])[..., None]
+                values = chunk.values[:, kind.columns]
+                atoms = kind.atoms(values)[..., None]
                 below = (part.cumsum(-1) - part).gather(-1, atoms)
                 mass = part.gather(-1, atoms)
                 chosen = scored[:, kind.columns.cpu()]
                 start, share = (x[..., 0].cpu()[chosen].numpy() for x in (below, mass))
-                positions.append(start + within.random(len(share)) * share)
+                at = kind.within_atoms(values).cpu()[chosen].numpy()
+                at = np.where(np.isnan(at), within.random(len(share)), at)
+                positions.append(start + at * share)
     return np.concatenate(positions) if positions else np.empty(0)
 
 

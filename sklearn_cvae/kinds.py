@@ -211,6 +211,10 @@ class Numeric(Kind):
         beyond = centres[..., :-1] >= values[..., None]
         return ((probs.cumsum(-1)[..., :-1] - beyond.float()).square() * gaps).sum(-1)
 
+    def within_atoms(self, values: Tensor) -> Tensor:
+        """Return where in their atoms (0..1) values lie, (n, m), NaN where that is by chance."""
+        return torch.full_like(values, torch.nan)
+
     def atoms(self, values: Tensor) -> Tensor:
         return torch.searchsorted(self.edges, values.T.contiguous(), right=True).T
 

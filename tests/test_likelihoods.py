@@ -369,8 +369,8 @@ def test_bins_of_a_tilted_gaussian_have_the_mass_of_its_density(name, log_sigma)
     cells = np.exp(COLUMNS["normal"]) if name == "skewed" else COLUMNS[name]
     kind, (codec,), _, params = make_kind("tilted_gaussian", cells)
     kind.log_sigma.data.fill_(log_sigma)
-    params = params[:1].clone()
-    params[0, 0] = 0.3
+    logits = params[0, 1:-1]
+    params = torch.cat([torch.tensor([0.3, 0.0]), logits])[None]
     probs = kind.probs(params)[0, 0, codec.bins].double().detach().numpy()
     means = torch.tensor(codec.encode(codec.means))[:, None]
     log_p = kind.log_prob(params.expand(len(means), -1), means)[:, 0].double().detach().numpy()
@@ -391,6 +391,34 @@ def test_a_tilted_gaussian_knows_numbers_better_than_a_block_does():
     inner = np.abs(COLUMNS["normal"] - COLUMNS["normal"].mean()) < 1.5 * COLUMNS["normal"].std()
     error = np.abs(codec.mean(probs) - COLUMNS["normal"])[inner] / COLUMNS["normal"].std()
     assert error.mean() < 0.01  # blocks are a tenth of a deviation wide there
+
+
+def test_each_row_of_a_tilted_gaussian_has_a_width_of_its_own():
+    kind, (codec,), _, params = make_kind("tilted_gaussian", COLUMNS["normal"])
+    params = torch.zeros_like(params[:3])
+    params[:, 1] = torch.tensor([-1.0, 0.0, 1.0])
+    kind.log_sigma.data.fill_(-2.0)
+    probs = kind.probs(params)[:, 0].double().detach().numpy()
+    widths = np.log(codec.std(probs) / COLUMNS["normal"].std())
+    expected = -2 + 3 * np.tanh([-1 / 3, 0, 1 / 3])
+    assert widths == pytest.approx(expected, abs=0.06)
+    # What training learns it by: rows that are sure and wrong want to be wider, others narrower.
+    params = params[:2].clone()
+    params[:, 0] = torch.tensor([0.0, 1.0])
+    params[:, 1] = 0.0
+    params.requires_grad_()
+    kind.surrogate(params, torch.zeros(2, 1)).sum().backward()
+    assert params.grad[0, 1] < 0 < params.grad[1, 1]
+
+
+def test_values_of_a_tilted_gaussian_lie_where_they_do_within_their_bins():
+    kind, _, values, _ = make_kind("tilted_gaussian", COLUMNS["normal"])
+    at, atoms = kind.within_atoms(values)[:, 0], kind.atoms(values)[:, 0]
+    assert (at >= 0).all()
+    assert (at <= 1).all()
+    back = kind.starts[0, atoms] + at * kind.lengths[0, atoms]
+    torch.testing.assert_close(back, values[:, 0], atol=1e-5, rtol=0)
+    assert make_kind("histogram", COLUMNS["normal"])[0].within_atoms(values).isnan().all()
 
 
 def test_a_far_mean_is_drawn_back_and_leaves_a_distribution():

@@ -120,7 +120,8 @@ def test_the_likelihood_of_what_is_seen_grows():
     def watched(self, cells, share, floor, everywhere):
         log_joint = mixture._log_of_levels(cells)
         for k, covariance in enumerate(mixture.covariances):
-            log_joint[:, k] += mixtures._given_shown(cells, mixture.means[k], covariance)[0]
+            root = mixtures._root_of_shown(cells, covariance)
+            log_joint[:, k] += mixtures._log_density(cells, mixture.means[k], root)
         scores.append(float(log_joint.logsumexp(1).mean()))
         return LocationMixture._em_step(self, cells, share, floor, everywhere)
 
