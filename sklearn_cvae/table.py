@@ -824,7 +824,7 @@ def _problem(series: Any) -> tuple[type[Exception], str]:
 
 
 def _too_large(numbers: Array) -> str:
-    """Say which numbers are infinite, or so large that their differences would be."""
+    """Say which numbers are infinite, or so large that what is imputed for them might be."""
     for which, remedy, found in (
         ("infinity values", "replace them by a number or by NaN", np.isinf(numbers)),
         ("values beyond 1e300", "divide the column by a constant", np.abs(numbers) > LARGEST),
