@@ -597,7 +597,12 @@ def keep_columns(X: Any, positions: Array) -> Any:
 def add_columns(X: Any, flags: Mask, names: list[str]) -> Any:
     """Return X with boolean columns appended (numbers of X's dtype for an array)."""
     if isinstance(X, pd.DataFrame):
-        return pd.concat([X, pd.DataFrame(flags, index=X.index, columns=names)], axis=1)
+        columns: Any = names
+        if X.columns.nlevels > 1:
+            blanks = [""] * (X.columns.nlevels - 1)
+            tuples = [(name, *blanks) for name in names]
+            columns = pd.MultiIndex.from_tuples(tuples, names=X.columns.names)
+        return pd.concat([X, pd.DataFrame(flags, index=X.index, columns=columns)], axis=1)
     if is_frame(X):
         series = type(X.to_series(0))
         return X.hstack([series(n, f) for n, f in zip(names, flags.T, strict=True)])

@@ -243,6 +243,18 @@ def test_deviations_of_any_size(scale):
     assert (std[::4, 1] / scale < 100).all()
 
 
+def test_indicators_join_columns_of_two_levels():
+    columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")], names=["what", "which"])
+    frame = pd.DataFrame({0: np.where(np.arange(N) % 5, X, np.nan), 1: X[::-1]}).set_axis(
+        columns, axis=1
+    )
+    filled = CVAEImputer(small(), add_indicator=True).fit_transform(frame)
+    assert filled.columns.tolist() == [*columns, ("missingindicator_x0", "")]
+    assert filled.columns.names == columns.names
+    assert filled["missingindicator_x0"].tolist() == frame[("a", "x")].isna().tolist()
+    assert filled["a"].notna().all(axis=None)
+
+
 def test_numbers_whose_differences_overflow_are_refused():
     frame = pd.DataFrame({"far": 0.99e300 * X / np.abs(X).max(), "x": X})
     frame.loc[::4, "far"] = np.nan
