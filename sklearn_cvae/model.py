@@ -381,7 +381,7 @@ class TableCVAE(nn.Module):
         means = means + owner.linear_condition(c[:, : self.n_linear])
         params = params.index_add(2, self.mean_params, means.expand(len(params), -1, -1))
         if params.requires_grad:
-            # Processors take a hundred times as long for numbers that float32 hardly holds.
+            # Some processors take many times as long for numbers that float32 hardly holds.
             params.register_hook(functools.partial(F.hardshrink, lambd=LEAST_GRADIENT))
         return TableDistribution(list(owner.kinds), params, self.n_columns)  # type: ignore[arg-type]
 

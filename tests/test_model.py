@@ -11,6 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from sklearn_cvae import inference, objectives, priors
 from sklearn_cvae.backbones import MLP
 from sklearn_cvae.codecs import Cells, LevelCodec, NumericCodec
+from sklearn_cvae.kinds import Numeric
 from sklearn_cvae.likelihoods import LIKELIHOODS, Histogram
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.networks import ACTIVATIONS, CONDITIONING, Dropout, ResidualMLP
@@ -557,6 +558,18 @@ def test_each_training_row_teaches_one_decoder():
         assert any(g is not None and bool(g.any()) for g in grads) == taught
     alone = model(torch.from_numpy(cells.values[:1]), observed[:1], 1.0, generator())
     assert torch.isfinite(alone).all()
+
+
+def test_held_out_numbers_lie_where_kinds_say_within_their_atoms(monkeypatch):
+    model, _, cells = make_model()
+    target = cells.visible.copy()
+    unseen = Cells(cells.values, cells.visible & ~target, cells.given)
+    by_chance = inference._positions(model.eval(), unseen, target, 1.0)
+    ends = []
+    for at in (0.0, 1.0):
+        monkeypatch.setattr(Numeric, "within_atoms", lambda self, x, at=at: torch.full_like(x, at))
+        ends.append(inference._positions(model, unseen, target, 1.0))
+    assert ((ends[0] < by_chance) & (by_chance < ends[1])).all()
 
 
 def test_decoders_take_turns_to_impute():
