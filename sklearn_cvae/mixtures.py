@@ -17,7 +17,7 @@ Journal of Classification 2007 (the prior of the covariances).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,9 @@ ROWS_OF_LEVELS, MAX_LEVELS = 2.0, 100
 LEAST_VARIANCE = 1e-3
 # Matrix kernels round differently for other alignments; see `factors`.
 ALIGNED = 8
+# So many numbers more, at least, that no table has: they fill up what rows hide.
+N_IDLE = ALIGNED - 1
+LOG_2PI = math.log(2 * math.pi)
 
 
 def usual_parts(n_rows: int, n_numbers: int) -> int:
@@ -52,6 +55,28 @@ def usual_parts(n_rows: int, n_numbers: int) -> int:
     return max(1, min(most, n_rows // ROWS_PER_PART))
 
 
+class _Alike(NamedTuple):
+    """Rows that hide about as many numbers: at most h, a multiple of `ALIGNED`.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n,), int64
+    at : Tensor of shape (n, h), int64
+        Positions of the numbers that a row hides, then of idle ones.
+    entries : Tensor of shape (n, h, h), int64
+        Their places in a flat matrix.
+    """
+
+    rows: Tensor
+    at: Tensor
+    entries: Tensor
+
+    def chosen(self, is_chosen: Tensor) -> _Alike:
+        """Return some of the rows, given which of all rows are chosen."""
+        some = is_chosen[self.rows].nonzero()[:, 0]
+        return _Alike(*(part[some] for part in self))
+
+
 class Cells(NamedTuple):
     """Some rows' cells, and which are shown; float64.
 
@@ -63,14 +88,56 @@ class Cells(NamedTuple):
         1 where a number is shown, else 0.
     levels : Tensor of shape (n, q, n_levels)
         1 at each level that is shown, else 0.
+    alike : list of _Alike
+        All rows, by how many numbers they hide.
     """
 
     numbers: Tensor
     shown: Tensor
     levels: Tensor
+    alike: list[_Alike]
 
-    def at(self, rows: Tensor) -> Cells:
-        return Cells(*(part[rows] for part in self))
+
+class _Gaussian(NamedTuple):
+    """One part's Gaussian, by its precision."""
+
+    mean: Tensor
+    precision: Tensor
+    log_det: Tensor
+
+    @classmethod
+    def of(cls, mean: Tensor, covariance: Tensor) -> _Gaussian:
+        root = torch.linalg.cholesky(covariance)
+        return cls(mean, torch.cholesky_inverse(root), 2 * root.diagonal().log().sum())
+
+
+class _Hidden(NamedTuple):
+    r"""What a Gaussian says of rows' hidden numbers (h), given those that are shown (s).
+
+    Parameters
+    ----------
+    alike : _Alike
+        The rows.
+    pulled : Tensor of shape (n, h)
+        :math:`v = \Lambda_{hs} (x_s - m_s)`, of the precision :math:`\Lambda`.
+    root : Tensor of shape (n, h, h)
+        Cholesky factors of :math:`\Lambda_{hh}`.
+    """
+
+    alike: _Alike
+    pulled: Tensor
+    root: Tensor
+
+    def log_density(self) -> Tensor:
+        """Return (n,): what hiding these adds to the log densities of the others."""
+        white = torch.linalg.solve_triangular(self.root, self.pulled[:, :, None], upper=False)
+        log_diagonal = self.root.diagonal(dim1=1, dim2=2).log()
+        return white.square().sum((1, 2)) / 2 - log_diagonal.sum(1)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return how far from their means they are expected, (n, h), and their covariances."""
+        covariances = torch.cholesky_inverse(self.root)
+        return -(self.pulled[:, None] @ covariances)[:, 0], covariances
 
 
 class LocationMixture(nn.Module):
@@ -99,7 +166,7 @@ class LocationMixture(nn.Module):
         self.register_buffer("numbers_at", at[0], persistent=False)
         self.register_buffer("categories_at", at[1], persistent=False)
         self.n_levels = max((kind.n_atoms for kind in few), default=1)
-        p = math.ceil(len(self.numbers_at) / ALIGNED) * ALIGNED
+        p = math.ceil((len(self.numbers_at) + N_IDLE) / ALIGNED) * ALIGNED
         even = torch.full((n_parts, len(self.categories_at), self.n_levels), 1 / self.n_levels)
         for name, start in {
             "log_weight": torch.full((n_parts,), -math.log(n_parts)),
@@ -128,12 +195,19 @@ class LocationMixture(nn.Module):
         cells = self._cells(values, shown)
         log_joint, means, variances = self._log_of_levels(cells), [], []
         for k, covariance in enumerate(self.covariances):
-            root = _root_of_shown(cells, covariance)
-            log_joint[:, k] += _log_density(cells, self.means[k], root)
-            mean, precision = _given_shown(cells, self.means[k], covariance, root)
+            gaussian = _Gaussian.of(self.means[k], covariance)
+            mean, variance = _with_means(cells, gaussian), torch.zeros_like(cells.numbers)
+            log_density, pulled = _as_if_all_shown(cells, gaussian)
+            for hidden in _hidden(cells.alike, pulled, gaussian):
+                rows, at, _ = hidden.alike
+                log_density[rows] += hidden.log_density()
+                shift, covariances = hidden.moments()
+                mean[rows] = mean[rows].scatter_add(1, at, shift)
+                of_cells = covariances.diagonal(dim1=1, dim2=2)
+                variance[rows] = variance[rows].scatter(1, at, of_cells)
+            log_joint[:, k] += log_density
             means.append(mean)
-            explained = ((covariance @ precision) * covariance).sum(-1)
-            variances.append(covariance.diagonal() - explained)
+            variances.append(variance)
         share, mean = log_joint.softmax(dim=1).float(), torch.stack(means, dim=1).float()
         variance = torch.stack(variances, dim=1).clamp(min=1e-9)
         deviation = (variance * spread).sqrt().float()
@@ -155,6 +229,7 @@ class LocationMixture(nn.Module):
             F.pad(values[:, self.numbers_at].double() * of_numbers, further),
             F.pad(of_numbers, further),
             F.one_hot(levels, self.n_levels) * shown[:, self.categories_at, None].double(),
+            _by_how_many_hidden(of_numbers, self.means.shape[1]),
         )
 
     def _log_of_levels(self, cells: Cells) -> Tensor:
@@ -217,34 +292,38 @@ class LocationMixture(nn.Module):
 
     def _em_step(self, cells: Cells, share: Tensor, floor: Tensor, everywhere: bool) -> Tensor:
         """Return the shares after a step that looks at all rows, or at each part's own."""
-        log_joint, log_levels = torch.full_like(share, -torch.inf), self._log_of_levels(cells)
+        log_joint = self._log_of_levels(cells)
         for k, covariance in enumerate(self.covariances):
-            rows = (share[:, k] > (-1 if everywhere else LEAST_SHARE)).nonzero()[:, 0]
-            some = cells.at(rows)
-            log_density = _log_density(some, self.means[k], _root_of_shown(some, covariance))
-            log_joint[rows, k] = log_levels[rows, k] + log_density
+            gaussian = _Gaussian.of(self.means[k], covariance)
+            chosen = share[:, k] > (-1 if everywhere else LEAST_SHARE)
+            log_joint[:, k] += _log_density(cells, chosen, gaussian)
         share = log_joint.softmax(dim=1)
         scatter = torch.stack([self._move(cells, k, share[:, k]) for k in range(share.shape[1])])
         mass, n_numbers = share.sum(0), len(self.numbers_at)
         usual = scatter.sum(0) / len(share)
         shrunk = (scatter + n_numbers * usual) / (mass + n_numbers)[:, None, None]
+        shrunk[:, n_numbers:] = 0  # the same idle numbers in each part
         self.covariances.copy_((shrunk + shrunk.mT) / 2 + torch.diag(floor))
         self._update_levels(cells, share)
         return share
 
     def _move(self, cells: Cells, k: int, share: Tensor) -> Tensor:
         """Move a part's mean, and return the expected squares around it, summed over its rows."""
-        rows = (share > LEAST_SHARE).nonzero()[:, 0]
-        some, weight, covariance = cells.at(rows), share[rows], self.covariances[k]
-        root = _root_of_shown(some, covariance)
-        mean, precision = _given_shown(some, self.means[k], covariance, root)
-        completed = torch.where(some.shown > 0, some.numbers, mean)
-        if len(rows):
+        gaussian = _Gaussian.of(self.means[k], self.covariances[k])
+        weight = torch.where(share > LEAST_SHARE, share, 0.0)
+        completed, pulled = _with_means(cells, gaussian), _as_if_all_shown(cells, gaussian)[1]
+        unseen = torch.zeros_like(gaussian.precision).flatten()
+        chosen = [alike.chosen(weight > 0) for alike in cells.alike]
+        for hidden in _hidden(chosen, pulled, gaussian):
+            rows, at, entries = hidden.alike
+            shift, covariances = hidden.moments()
+            completed[rows] = completed[rows].scatter_add(1, at, shift)
+            weighted = weight[rows][:, None, None] * covariances
+            unseen.index_add_(0, entries.flatten(), weighted.flatten())
+        if weight.any():
             self.means[k] = weight @ completed / weight.sum()
         centred = completed - self.means[k]
-        seen = (weight @ precision.flatten(1)).unflatten(0, covariance.shape)
-        unseen = weight.sum() * covariance - covariance @ seen @ covariance
-        return (weight[:, None] * centred).T @ centred + unseen
+        return (weight[:, None] * centred).T @ centred + unseen.view_as(gaussian.precision)
 
 
 def _variances(cells: Cells) -> Tensor:
@@ -254,36 +333,57 @@ def _variances(cells: Cells) -> Tensor:
     return ((cells.numbers - mean) * cells.shown).square().sum(0) / count
 
 
-def _root_of_shown(cells: Cells, covariance: Tensor) -> Tensor:
-    """Return the (n, p, p) Cholesky factors of the covariances of what rows show, else of 1."""
-    shown = cells.shown
-    both = shown[:, :, None] * shown[:, None, :]
-    root: Tensor = torch.linalg.cholesky(covariance * both + torch.diag_embed(1 - shown))
-    return root
+def _by_how_many_hidden(shown: Tensor, p: int) -> list[_Alike]:
+    """Group rows by how many numbers they hide, p of them with idle ones.
 
-
-def _log_density(cells: Cells, mean: Tensor, root: Tensor) -> Tensor:
-    """Return the (n,) log densities of what rows show under one Gaussian."""
-    centred = (cells.numbers - mean) * cells.shown
-    white = torch.linalg.solve_triangular(root, centred[:, :, None], upper=False)[:, :, 0]
-    squares = white.square().sum(1) + cells.shown.sum(1) * math.log(2 * math.pi)
-    return -0.5 * squares - root.diagonal(dim1=1, dim2=2).log().sum(1)
-
-
-def _given_shown(
-    cells: Cells, mean: Tensor, covariance: Tensor, root: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return what one Gaussian says of rows, given what they show.
-
-    Returns
-    -------
-    means : Tensor of shape (n, p)
-        Of all numbers.
-    precisions : Tensor of shape (n, p, p)
-        Inverses of the covariances of what is shown, zero elsewhere.
+    How large a row's matrices are, and so how they are rounded, says the row alone.
     """
-    shown = cells.shown
-    precisions = torch.cholesky_inverse(root) * shown[:, :, None] * shown[:, None, :]
-    centred = (cells.numbers - mean) * shown
-    asked = (centred[:, None] @ precisions)[:, 0]
-    return mean + asked @ covariance, precisions
+    n_hidden = (1 - shown).sum(dim=1).long()
+    order = shown.argsort(dim=1, stable=True)
+    place = torch.arange(p, device=shown.device)
+    positions = F.pad(order, (0, p - order.shape[1]))
+    idle = order.shape[1] + place - n_hidden[:, None]
+    positions = torch.where(place < n_hidden[:, None], positions, idle)
+    eighths = torch.ceil(n_hidden / ALIGNED)
+    groups = []
+    for n_eighths in eighths.unique().tolist():
+        rows = (eighths == n_eighths).nonzero()[:, 0]
+        at = positions[rows, : int(n_eighths) * ALIGNED]
+        groups.append(_Alike(rows, at, at[:, :, None] * p + at[:, None, :]))
+    return groups
+
+
+def _as_if_all_shown(cells: Cells, gaussian: _Gaussian) -> tuple[Tensor, Tensor]:
+    r"""Return log densities but for what hidden numbers add, (n,), and pulls on numbers, (n, p).
+
+    Of :math:`d = x - m`, zero where hidden, and the precision :math:`\Lambda`,
+
+    .. math::
+        d_s^T S_{ss}^{-1} d_s = d^T \Lambda d - v^T \Lambda_{hh}^{-1} v, \quad
+        \log |S_{ss}| = \log |S| + \log |\Lambda_{hh}|, \quad v = (\Lambda d)_h
+    """
+    centred = (cells.numbers - gaussian.mean) * cells.shown
+    pulled = centred @ gaussian.precision
+    constant = gaussian.log_det + cells.shown.sum(1) * LOG_2PI
+    return -0.5 * ((pulled * centred).sum(1) + constant), pulled
+
+
+def _hidden(alike: list[_Alike], pulled: Tensor, gaussian: _Gaussian) -> Iterator[_Hidden]:
+    """Yield what a Gaussian says of what rows hide."""
+    for some in alike:
+        own = gaussian.precision.flatten().index_select(0, some.entries.flatten())
+        root = torch.linalg.cholesky(own.view_as(some.entries))
+        yield _Hidden(some, pulled[some.rows].gather(1, some.at), root)
+
+
+def _log_density(cells: Cells, is_chosen: Tensor, gaussian: _Gaussian) -> Tensor:
+    """Return the (n,) log densities of what rows show, minus infinity of those not chosen."""
+    log_density, pulled = _as_if_all_shown(cells, gaussian)
+    for hidden in _hidden([some.chosen(is_chosen) for some in cells.alike], pulled, gaussian):
+        log_density[hidden.alike.rows] += hidden.log_density()
+    return torch.where(is_chosen, log_density, -torch.inf)
+
+
+def _with_means(cells: Cells, gaussian: _Gaussian) -> Tensor:
+    """Return the (n, p) numbers, those that are hidden at their means."""
+    return torch.where(cells.shown > 0, cells.numbers, gaussian.mean)

@@ -43,7 +43,7 @@ Arrays = dict[str, Array]
 
 # The number goes up whenever a file of before could no longer be read.
 FORMAT = "sklearn_cvae-"
-MAGIC = f"{FORMAT}13"
+MAGIC = f"{FORMAT}14"
 COLUMN_FIELDS = ("name", "role", "levels", "integer", "origin", "unit")
 MODEL_FIELDS = (
     "loss_curve_",

@@ -118,10 +118,10 @@ def test_the_likelihood_of_what_is_seen_grows():
     scores = []
 
     def watched(self, cells, share, floor, everywhere):
-        log_joint = mixture._log_of_levels(cells)
+        log_joint, everyone = mixture._log_of_levels(cells), torch.ones(600, dtype=torch.bool)
         for k, covariance in enumerate(mixture.covariances):
-            root = mixtures._root_of_shown(cells, covariance)
-            log_joint[:, k] += mixtures._log_density(cells, mixture.means[k], root)
+            gaussian = mixtures._Gaussian.of(mixture.means[k], covariance)
+            log_joint[:, k] += mixtures._log_density(cells, everyone, gaussian)
         scores.append(float(log_joint.logsumexp(1).mean()))
         return LocationMixture._em_step(self, cells, share, floor, everywhere)
 
@@ -144,6 +144,33 @@ def test_odd_tables_have_a_mixture_all_the_same(n_rows):
         for probs in of_numbers:
             assert probs.isfinite().all()
             torch.testing.assert_close(probs.sum(-1), torch.ones(probs.shape[:2]))
+
+
+@pytest.mark.parametrize("n_numbers", [1, 7, 8, 17])
+def test_densities_of_what_rows_show_are_those_of_scipy(n_numbers):
+    rng = np.random.default_rng(n_numbers)  # others go on as they were
+    numbers = rng.normal(size=(60, n_numbers))
+    kinds, values = columns_of(numbers, np.zeros(60))
+    mixture = LocationMixture(kinds, 1)
+    shares = rng.random(60)[:, None]  # rows that hide nothing, all, and what is between
+    shown = rng.random((60, n_numbers + 1)) < np.clip(1.4 * shares - 0.2, 0, 1)
+    assert shown[:, :-1].all(axis=1).any()
+    assert not shown[:, :-1].any(axis=1).all()
+    cells = mixture._cells(values, torch.from_numpy(shown))
+    p = len(mixture.means[0])
+    mean, covariance = torch.zeros(p).double(), torch.eye(p).double()
+    root = torch.from_numpy(rng.normal(size=(n_numbers, n_numbers)))
+    mean[:n_numbers] = torch.from_numpy(rng.normal(size=n_numbers))
+    covariance[:n_numbers, :n_numbers] = root @ root.mT + 0.1 * torch.eye(n_numbers)
+    gaussian = mixtures._Gaussian.of(mean, covariance)
+    is_chosen = torch.arange(60) % 3 > 0
+    found = mixtures._log_density(cells, is_chosen, gaussian).numpy()
+    for i in range(60):
+        given = np.flatnonzero(shown[i, :-1])
+        own = mean.numpy()[given], covariance.numpy()[np.ix_(given, given)]
+        x = values[i, :-1].double().numpy()[given]
+        expected = multivariate_normal(*own).logpdf(x) if len(given) else 0.0
+        assert found[i] == (pytest.approx(expected, rel=1e-8) if is_chosen[i] else -np.inf)
 
 
 def test_hidden_cells_do_not_reach_it():

@@ -115,8 +115,8 @@ def test_a_pickle_is_not_opened(fitted, tmp_path):
 def test_a_file_of_another_format_says_so(fitted, tmp_path):
     path = tmp_path / "old.cvae"
     save(fitted, path)
-    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-13", b"sklearn_cvae-2", 1))
-    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-13'.*fit"):
+    path.write_bytes(path.read_bytes().replace(b"sklearn_cvae-14", b"sklearn_cvae-2", 1))
+    with pytest.raises(ValueError, match=r"'sklearn_cvae-2'.*reads 'sklearn_cvae-14'.*fit"):
         load(path)
 
 
