@@ -19,7 +19,7 @@ FARTHEST_MEAN = 10.0
 # Deviations beyond which edges have no tail: the least numbers of float32 are slow to reckon with.
 FARTHEST_EDGE = 12.5
 # How much narrower or wider than its column a row can be; logs of deviations.
-MOST_OF_ROW = 3.0
+MOST_OF_ROW, MOST_OF_TILTED = 1.0, 3.0
 
 
 class _WithinBins(nn.Module):
@@ -84,6 +84,7 @@ class Histogram(Numeric):
     missing may well be what was never seen.
     """
 
+    n_of_gaussian = 1
     log_widths: Tensor
     bin_edges: Tensor
     bin_centres: Tensor
@@ -100,7 +101,7 @@ class Histogram(Numeric):
         super().__init__(columns, codecs)
         bins = [codec.bins for codec in codecs]
         n_bins = max(b.stop - b.start for b in bins)
-        self.n_bins, self.n_params = n_bins, self.n_columns * (n_bins + 1)
+        self.n_bins, self.n_params = n_bins, self.n_columns * (self.n_of_gaussian + n_bins)
         own = list(zip(codecs, bins, strict=True))
         edges = [c.score_edges[b.start : b.stop - 1] for c, b in own]
         self._buffer("bin_edges", edges, FAR, n_bins - 1)
@@ -115,17 +116,20 @@ class Histogram(Numeric):
         self.within = _WithinBins(codecs, n_bins) if any(c.reach.any() for c in codecs) else None
         self._buffer("gaussian_share", _gaussian_shares(codecs), 0.0, 1)
 
-    def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return means (n, m, 1), log deviations that broadcast, and logits (n, m, n_bins)."""
         mu, eta = params.unflatten(1, (self.n_columns, -1)).split([1, self.n_bins], dim=-1)
-        return mu, eta
+        return mu, self.log_sigma.clamp(-4, 4)[:, None], eta
 
-    def _tilt(self, mu: Tensor, centres: Tensor, start: Tensor | float = 0.0) -> Tensor:
+    def _tilt(
+        self, mu: Tensor, log_sigma: Tensor, centres: Tensor, start: Tensor | float = 0.0
+    ) -> Tensor:
         # The square is expanded, and the part that all bins share left out: softmax ignores it.
-        precision = torch.exp(-2 * self.log_sigma.clamp(-4, 4))[:, None]
+        precision = torch.exp(-2 * log_sigma)
         return torch.addcmul(start - 0.5 * precision * centres**2, mu * precision, centres)
 
-    def _logits(self, mu: Tensor, eta: Tensor) -> Tensor:
-        return eta + self._tilt(mu, self.bin_centres, self.bin_log_widths)
+    def _logits(self, mu: Tensor, log_sigma: Tensor, eta: Tensor) -> Tensor:
+        return eta + self._tilt(mu, log_sigma, self.bin_centres, self.bin_log_widths)
 
     def _bins(self, values: Tensor) -> Tensor:
         """Return the bin of each value; the outermost hold what lies beyond the seen range."""
@@ -140,19 +144,19 @@ class Histogram(Numeric):
         return self._log_prob(self._logits(*self._split(params)), values)
 
     def surrogate(self, params: Tensor, values: Tensor) -> Tensor:
-        mu, eta = self._split(params)
-        histogram = self._log_prob(self._logits(mu, eta), values)
-        gaussian = normal_log_prob(values, mu[..., 0], self.log_sigma.clamp(-4, 4))
+        mu, log_sigma, eta = self._split(params)
+        histogram = self._log_prob(self._logits(mu, log_sigma, eta), values)
+        gaussian = normal_log_prob(values, mu[..., 0], log_sigma[..., 0])
         return (1 - GAUSSIAN_SHARE) * histogram + GAUSSIAN_SHARE * gaussian
 
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        mu, eta = self._split(params)
-        tilt = eta + self._tilt(mu, self.bin_centres)
+        mu, log_sigma, eta = self._split(params)
+        tilt = eta + self._tilt(mu, log_sigma, self.bin_centres)
         return self._of_atoms((self.bin_log_widths + tilt / spread).softmax(-1)) * self.is_bin
 
     def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
-        mu, eta = self._split(params)
-        gaussian = self._tilt(mu, self.centres)
+        mu, log_sigma, eta = self._split(params)
+        gaussian = self._tilt(mu, log_sigma, self.centres)
         tilted = gaussian + self._of_atoms(eta)
         histogram = (self.log_widths + tilted / spread).softmax(-1)
         base = (self.log_widths + gaussian / spread).softmax(-1)
@@ -161,6 +165,23 @@ class Histogram(Numeric):
     def _of_atoms(self, of_bins: Tensor) -> Tensor:
         """Give each atom what its bin has; those beyond the seen range, what the outermost has."""
         return of_bins.gather(-1, self.bin_of_atom.expand(len(of_bins), -1, -1))
+
+
+class HistogramPerRow(Histogram):
+    r"""A histogram whose Gaussian is as wide as a row says.
+
+    .. math:: \log \sigma = \log \sigma_0 + a \tanh(s / a)
+
+    `s` is a network output and `sigma_0` one learned number per column. How well a number is known
+    depends on which others are shown, which otherwise the logits alone have to learn.
+    """
+
+    n_of_gaussian = 2
+
+    def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sizes = [1, 1, self.n_bins]
+        mu, s, eta = params.unflatten(1, (self.n_columns, -1)).split(sizes, dim=-1)
+        return mu, _log_sigma(self.log_sigma, s, MOST_OF_ROW).clamp(-4, 4), eta
 
 
 class TiltedGaussian(Numeric):
@@ -234,8 +255,7 @@ class TiltedGaussian(Numeric):
         """Return means and log deviations, of shape (n, m, 1), and (n, m, n_blocks) logits."""
         sizes = [1, 1, self.n_blocks]
         mu, s, eta = params.unflatten(1, (self.n_columns, -1)).split(sizes, dim=-1)
-        log_sigma = self.log_sigma[:, None] + MOST_OF_ROW * torch.tanh(s / MOST_OF_ROW)
-        return mu, log_sigma.clamp(-6, 4), eta
+        return mu, _log_sigma(self.log_sigma, s, MOST_OF_TILTED).clamp(-6, 4), eta
 
     def _block_masses(self, mu: Tensor, log_sigma: Tensor) -> Tensor:
         """Return the Gaussian's mass in each block, of shape (n, m, n_blocks)."""
@@ -299,6 +319,11 @@ class TiltedGaussian(Numeric):
 
     def _of_atoms(self, eta: Tensor) -> Tensor:
         return eta.gather(-1, self.block_of_atom.expand(len(eta), -1, -1))
+
+
+def _log_sigma(of_columns: Tensor, s: Tensor, most: float) -> Tensor:
+    """Return (n, m, 1) log deviations of rows: their columns', moved by at most `most`."""
+    return of_columns[:, None] + most * torch.tanh(s / most)
 
 
 def _gaussian_shares(codecs: list[NumericCodec]) -> list[Array]:

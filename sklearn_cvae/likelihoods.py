@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sklearn_cvae.codecs import Array, Codec, GridCodec, LevelCodec, NumericCodec
-from sklearn_cvae.histograms import Histogram, TiltedGaussian
+from sklearn_cvae.histograms import Histogram, HistogramPerRow, TiltedGaussian
 from sklearn_cvae.kinds import FAR, LOG_2PI, Kind, Numeric, between_tails, normal_log_prob, pick
 
 LEAST_SIGMA = 0.01
 RATE_BEND = 8.0
 TAIL_STEP, N_TAIL = 0.02, 2048
+ROWS_OF_ONE_WIDTH = 10_000
 
 
 class Categorical(Kind):
@@ -527,6 +528,7 @@ def _log_mass(counts: Tensor, rate: Tensor, dispersion: Tensor | None) -> Tensor
 
 LIKELIHOODS: dict[str, type[Kind]] = {
     "histogram": Histogram,
+    "histogram_per_row": HistogramPerRow,
     "tilted_gaussian": TiltedGaussian,
     "rank_normal": RankNormal,
     "categorical": Categorical,
@@ -545,10 +547,10 @@ LIKELIHOODS: dict[str, type[Kind]] = {
 }
 
 
-def default_likelihood(n_levels: int | None) -> str:
+def default_likelihood(n_levels: int | None, n_rows: int) -> str:
     """Return the likelihood of a column that none was asked for."""
     if n_levels is None:
-        return "histogram"
+        return "histogram_per_row" if n_rows < ROWS_OF_ONE_WIDTH else "histogram"
     return "bernoulli" if n_levels == 2 else "categorical"
 
 

@@ -73,11 +73,13 @@ class TableDistribution(Distribution):
     def _log_mean(self, value: Tensor, logs_of: Callable[[Kind, Tensor, Tensor], Tensor]) -> Tensor:
         """Return the log of the decoders' mean, in the columns' order."""
         cells = [value[:, kind.columns] for kind in self.kinds]
-        logs = torch.stack(
-            [torch.cat(list(map(logs_of, self.kinds, of, cells)), dim=1) for of in self.params]
-        )
-        columns = torch.cat([kind.columns for kind in self.kinds])
-        return (logs.logsumexp(dim=0) - math.log(len(logs)))[:, torch.argsort(columns)]
+        by_decoder = [
+            torch.cat(list(map(logs_of, self.kinds, of, cells)), dim=1) for of in self.params
+        ]
+        (mean, *others), columns = by_decoder, torch.cat([kind.columns for kind in self.kinds])
+        if others:
+            mean = torch.stack(by_decoder).logsumexp(dim=0) - math.log(len(by_decoder))
+        return mean[:, torch.argsort(columns)]
 
     def _mean(self, probs_of: Callable[[Kind, Tensor], Tensor]) -> list[Tensor]:
         """Return each kind's probabilities of its atoms, the decoders' mean."""

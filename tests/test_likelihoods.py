@@ -284,7 +284,7 @@ def test_masses_sum_to_one_and_agree_with_probs(name):
             torch.testing.assert_close(kind.log_prob(params, cells)[:, j].exp(), probs[:, j, level])
 
 
-@pytest.mark.parametrize("name", ["histogram", "tilted_gaussian", "rank_normal"])
+@pytest.mark.parametrize("name", ["histogram", "histogram_per_row", "tilted_gaussian", "rank_normal"])
 @pytest.mark.parametrize("column", ["normal", "spiked", "integers"])
 def test_density_integrates_to_one_in_the_users_units(name, column):
     kind, (codec,), _, params = make_kind(name, COLUMNS[column])
@@ -406,6 +406,27 @@ def test_each_row_of_a_tilted_gaussian_has_a_width_of_its_own():
     params = params[:2].clone()
     params[:, 0] = torch.tensor([0.0, 1.0])
     params[:, 1] = 0.0
+    params.requires_grad_()
+    kind.surrogate(params, torch.zeros(2, 1)).sum().backward()
+    assert params.grad[0, 1] < 0 < params.grad[1, 1]
+
+
+def test_each_row_of_a_histogram_can_have_a_width_of_its_own():
+    kind, (codec,), _, params = make_kind("histogram_per_row", COLUMNS["normal"])
+    params = torch.zeros_like(params[:3])
+    params[:, 1] = torch.tensor([-1.0, 0.0, 1.0])
+    kind.log_sigma.data.fill_(-1.5)
+    expected = -1.5 + np.tanh([-1, 0, 1])
+    for probs in (kind.probs(params), kind.expected(params)):
+        stds = codec.std(probs[:, 0].double().detach().numpy())
+        assert np.log(stds / COLUMNS["normal"].std()) == pytest.approx(expected, abs=0.1)
+    # As wide as its column, a row is what a histogram of one width has it.
+    plain = LIKELIHOODS["histogram"]([0], [codec])
+    plain.log_sigma.data.fill_(-1.5)
+    without = torch.cat([params[1:2, :1], params[1:2, 2:]], dim=1)
+    assert torch.equal(kind.expected(params[1:2]), plain.expected(without))
+    params = torch.randn((2, kind.n_params), generator=torch.Generator().manual_seed(0)) / 100
+    params[:, :2] = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     params.requires_grad_()
     kind.surrogate(params, torch.zeros(2, 1)).sum().backward()
     assert params.grad[0, 1] < 0 < params.grad[1, 1]
