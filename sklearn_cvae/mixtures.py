@@ -212,12 +212,12 @@ class LocationMixture(nn.Module):
         variance = torch.stack(variances, dim=1).clamp(min=1e-9)
         deviation = (variance * spread).sqrt().float()
         probs: list[Tensor | None] = []
-        at = 0
+        first = 0
         for kind in kinds:
             if not isinstance(kind, Numeric):
                 probs.append(None)
                 continue
-            own = slice(at, at := at + kind.n_columns)
+            own = slice(first, first := first + kind.n_columns)
             probs.append(kind.of_normals(share, mean[..., own], deviation[..., own]))
         return probs
 

@@ -284,7 +284,9 @@ def test_masses_sum_to_one_and_agree_with_probs(name):
             torch.testing.assert_close(kind.log_prob(params, cells)[:, j].exp(), probs[:, j, level])
 
 
-@pytest.mark.parametrize("name", ["histogram", "histogram_per_row", "tilted_gaussian", "rank_normal"])
+@pytest.mark.parametrize(
+    "name", ["histogram", "histogram_per_row", "tilted_gaussian", "rank_normal"]
+)
 @pytest.mark.parametrize("column", ["normal", "spiked", "integers"])
 def test_density_integrates_to_one_in_the_users_units(name, column):
     kind, (codec,), _, params = make_kind(name, COLUMNS[column])

@@ -371,7 +371,9 @@ def test_missing_cells_of_every_library():
 
 def test_object_columns_of_numbers_are_numbers():
     X = np.array([[1, 2.5], [None, 3], [4, None]], dtype=object)
-    assert ConditionalVAE(max_iter=1).fit(X).likelihoods_ == dict.fromkeys((0, 1), "histogram_per_row")
+    assert ConditionalVAE(max_iter=1).fit(X).likelihoods_ == dict.fromkeys(
+        (0, 1), "histogram_per_row"
+    )
 
 
 def test_columns_of_another_kind_than_at_fit_are_named_at_once(messy):
