@@ -127,10 +127,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Protection of rare categories: levels that fewer training cells have are treated as
         missing. They are never drawn or imputed, and nothing of the fitted model holds them.
     likelihoods : "auto" or dict, default="auto"
-        Likelihood per column, by name (position for arrays). Columns not named get
-        "histogram_per_row" (from 10,000 rows on "histogram"), "categorical" or, with two levels,
-        "bernoulli"; numbers that another nearly tells, in tables of 1,000 rows or more,
-        "tilted_gaussian".
+        Likelihood per column, by name (position for arrays). Columns not named get "histogram",
+        "categorical" or, with two levels, "bernoulli"; numbers that another nearly tells, in tables
+        of 1,000 rows or more, "tilted_gaussian".
 
         - numbers and times, drawn within the seen range: "histogram", "histogram_per_row" (as wide
           as each row says) and, where they are known more exactly than to a bin, "tilted_gaussian"
@@ -193,9 +192,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
-        Epochs; "auto" is 120, for tables under 1,600 rows fewer in proportion, but enough for 400
+        Epochs; "auto" is 150, for tables under 1,600 rows fewer in proportion, but enough for 500
         optimiser steps. From 24 columns on those 1,600 rows grow with the columns' square, to four
-        times, from 7 on those 400 steps fall with it, to a quarter. From 6,700 rows on it is at
+        times, from 7 on those 500 steps fall with it, to a quarter. From 5,300 rows on it is at
         most as many as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000, but at
         least 20. What `direct_share` weighs is trained for as many epochs as are given; with "auto"
         for three quarters, which from 24 columns on fall with the root of the columns only.

@@ -17,7 +17,6 @@ from sklearn_cvae.kinds import FAR, LOG_2PI, Kind, Numeric, between_tails, norma
 LEAST_SIGMA = 0.01
 RATE_BEND = 8.0
 TAIL_STEP, N_TAIL = 0.02, 2048
-ROWS_OF_ONE_WIDTH = 10_000
 
 
 class Categorical(Kind):
@@ -547,10 +546,10 @@ LIKELIHOODS: dict[str, type[Kind]] = {
 }
 
 
-def default_likelihood(n_levels: int | None, n_rows: int) -> str:
+def default_likelihood(n_levels: int | None) -> str:
     """Return the likelihood of a column that none was asked for."""
     if n_levels is None:
-        return "histogram_per_row" if n_rows < ROWS_OF_ONE_WIDTH else "histogram"
+        return "histogram"
     return "bernoulli" if n_levels == 2 else "categorical"
 
 

@@ -40,7 +40,6 @@ from sklearn_cvae.ties import MAX_ROWS, TieCodec, Ties, tie
 MIN_LEVELS = 100
 # Numbers whose rank correlation with another is so high get more bins, if they have so many cells.
 FOLLOWS, MANY_CELLS = 0.8, 20_000
-HISTOGRAMS = "histogram", "histogram_per_row"
 FOLLOWS_CLOSELY, NEARLY_KNOWN, SOME_ROWS, SOME_CELLS = 0.9, 0.99, 1000, 100
 NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
 # How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
@@ -254,7 +253,7 @@ class TableCodec:
             _is_natural(c) and n not in asked for n, c in zip(self.names, self.codecs, strict=True)
         ]
         named = enumerate(self.likelihoods)
-        numbers = [j for j, name in named if name in HISTOGRAMS and (many[j] or free[j])]
+        numbers = [j for j, name in named if name == "histogram" and (many[j] or free[j])]
         numbers = [j for j in numbers if j not in self.conditions]
         some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
         ranks = pd.DataFrame(values[some][:, numbers]).rank()
@@ -290,7 +289,7 @@ class TableCodec:
             ties = ties.joined(np.column_stack(cells), np.array(list(group)), seen)
         if not len(ties):
             return self, values
-        names = (default_likelihood(2, len(values)),) * len(ties)
+        names = (default_likelihood(2),) * len(ties)
         table = replace(
             self,
             codecs=self.codecs + (TieCodec(),) * len(ties),
@@ -465,7 +464,7 @@ def _fit_column(
 ) -> tuple[Codec, str, Array, str] | str:
     """Return a column's codec, likelihood, encoding and warning, or what is wrong with it."""
     numbers, n_levels = column.read(cells), column.n_levels
-    name = wanted.get(column.name, default_likelihood(n_levels, len(numbers)))
+    name = wanted.get(column.name, default_likelihood(n_levels))
     problem = LIKELIHOODS[name].refuses(numbers, n_levels)
     if problem:
         suited = suited_likelihoods(numbers, n_levels)

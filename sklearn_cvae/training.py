@@ -23,7 +23,7 @@ from sklearn_cvae.optimizers import Muon
 
 Array = NDArray[Any]
 
-MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 120, 1_600, 400
+MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 1_600, 500
 ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
 MAX_ROWS_SHOWN, MIN_EPOCHS = 2_250_000, 20
 FEW_COLUMNS, MANY_COLUMNS, LEAST_SHARE = 7, 24, 1 / 4
@@ -546,9 +546,9 @@ def auto_batch_size(n_rows: int) -> int:
 def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
     """Return how many epochs a table needs.
 
-    120; in proportion fewer under 1,600 rows, which are learned by heart, yet 400 steps. The more
+    150; in proportion fewer under 1,600 rows, which are learned by heart, yet 500 steps. The more
     columns, the sooner rows are told apart: from 24 on those 1,600 rows grow with the columns'
-    square, from 7 on those 400 steps fall with it, by at most a factor of four. From 6,700 rows on
+    square, from 7 on those 500 steps fall with it, by at most a factor of four. From 5,300 rows on
     at most as many epochs as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000,
     yet 20.
 

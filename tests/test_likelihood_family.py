@@ -541,7 +541,7 @@ def test_auto_says_what_it_chose_from_the_data():
         "paid": "normal",
         "date": "linear",
     }
-    assert set(map(model.likelihoods_.get, model.scales_)) == {"histogram_per_row"}
+    assert set(map(model.likelihoods_.get, model.scales_)) == {"histogram"}
     assert (model.likelihoods_["town"], model.likelihoods_["yes"]) == ("categorical", "bernoulli")
     other = small(max_iter=1, likelihoods={"income": "rank_normal", "balance": "gaussian"})
     scales = other.fit(table).scales_

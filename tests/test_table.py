@@ -371,9 +371,7 @@ def test_missing_cells_of_every_library():
 
 def test_object_columns_of_numbers_are_numbers():
     X = np.array([[1, 2.5], [None, 3], [4, None]], dtype=object)
-    assert ConditionalVAE(max_iter=1).fit(X).likelihoods_ == dict.fromkeys(
-        (0, 1), "histogram_per_row"
-    )
+    assert ConditionalVAE(max_iter=1).fit(X).likelihoods_ == {0: "histogram", 1: "histogram"}
 
 
 def test_columns_of_another_kind_than_at_fit_are_named_at_once(messy):
@@ -607,7 +605,7 @@ AUTO = {"categorical": "from_dtype", "conditions": None, "likelihoods": "auto"}
 def test_numbers_that_follow_others_closely_are_tilted_gaussians():
     X = nearly_equal(1000)
     table, values = TableCodec.fit(X, None, **AUTO)
-    assert table.likelihoods[:4] == ("tilted_gaussian",) * 2 + ("histogram_per_row",) * 2
+    assert table.likelihoods[:4] == ("tilted_gaussian", "tilted_gaussian", "histogram", "histogram")
     assert [len(codec.means) > 60 for codec in table.codecs[:2]] == [True, True]
     assert [codec.block[-1] < 40 for codec in table.codecs[:2]] == [True, True]
     assert (values[:, :4] == table.encode(table.read(X))[:, :4]).all()
@@ -626,8 +624,7 @@ def test_conditions_and_what_was_asked_for_are_no_tilted_gaussians(change, histo
     X = nearly_equal(1000)[["radius", "area"]]
     table, _ = TableCodec.fit(X, None, **AUTO | change)
     named = dict(zip(table.names, table.likelihoods, strict=False))
-    assert {name for name, likelihood in named.items() if "histogram" in likelihood} == histograms
-    assert (named["area"] == "histogram") == ("likelihoods" in change)
+    assert {name for name, likelihood in named.items() if likelihood == "histogram"} == histograms
 
 
 def test_few_rows_or_cells_do_not_say_that_numbers_follow_others():
@@ -636,13 +633,7 @@ def test_few_rows_or_cells_do_not_say_that_numbers_follow_others():
     X = nearly_equal(1000)
     X.loc[90:, "area"] = np.nan
     named = TableCodec.fit(X, None, **AUTO)[0].likelihoods
-    assert named[:2] == ("histogram_per_row", "histogram_per_row")
-
-
-def test_rows_of_large_tables_have_no_width_of_their_own():
-    X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=10_000)})
-    assert TableCodec.fit(X, None, **AUTO)[0].likelihoods == ("histogram",)
-    assert TableCodec.fit(X[1:], None, **AUTO)[0].likelihoods == ("histogram_per_row",)
+    assert named[:2] == ("histogram", "histogram")
 
 
 def test_groups_of_numbers_in_which_one_nearly_tells_another():
