@@ -74,7 +74,7 @@ class _Alike(NamedTuple):
     def chosen(self, is_chosen: Tensor) -> _Alike:
         """Return some of the rows, given which of all rows are chosen."""
         some = is_chosen[self.rows].nonzero()[:, 0]
-        return _Alike(*(part[some] for part in self))
+        return self if len(some) == len(self.rows) else _Alike(*(part[some] for part in self))
 
 
 class Cells(NamedTuple):
@@ -104,11 +104,6 @@ class _Gaussian(NamedTuple):
     mean: Tensor
     precision: Tensor
     log_det: Tensor
-
-    @classmethod
-    def of(cls, mean: Tensor, covariance: Tensor) -> _Gaussian:
-        root = torch.linalg.cholesky(covariance)
-        return cls(mean, torch.cholesky_inverse(root), 2 * root.diagonal().log().sum())
 
 
 class _Hidden(NamedTuple):
@@ -194,8 +189,7 @@ class LocationMixture(nn.Module):
         """
         cells = self._cells(values, shown)
         log_joint, means, variances = self._log_of_levels(cells), [], []
-        for k, covariance in enumerate(self.covariances):
-            gaussian = _Gaussian.of(self.means[k], covariance)
+        for k, gaussian in enumerate(self._gaussians()):
             mean, variance = _with_means(cells, gaussian), torch.zeros_like(cells.numbers)
             log_density, pulled = _as_if_all_shown(cells, gaussian)
             for hidden in _hidden(cells.alike, pulled, gaussian):
@@ -231,6 +225,12 @@ class LocationMixture(nn.Module):
             F.one_hot(levels, self.n_levels) * shown[:, self.categories_at, None].double(),
             _by_how_many_hidden(of_numbers, self.means.shape[1]),
         )
+
+    def _gaussians(self) -> list[_Gaussian]:
+        roots = torch.linalg.cholesky(self.covariances)
+        log_dets = 2 * roots.diagonal(dim1=1, dim2=2).log().sum(1)
+        parts = zip(self.means.clone(), torch.cholesky_inverse(roots), log_dets, strict=True)
+        return [_Gaussian(*part) for part in parts]
 
     def _log_of_levels(self, cells: Cells) -> Tensor:
         """Return (n, n_parts): the log of each part's weight and of the levels' probabilities."""
@@ -292,13 +292,14 @@ class LocationMixture(nn.Module):
 
     def _em_step(self, cells: Cells, share: Tensor, floor: Tensor, everywhere: bool) -> Tensor:
         """Return the shares after a step that looks at all rows, or at each part's own."""
-        log_joint = self._log_of_levels(cells)
-        for k, covariance in enumerate(self.covariances):
-            gaussian = _Gaussian.of(self.means[k], covariance)
+        log_joint, gaussians = self._log_of_levels(cells), self._gaussians()
+        for k, gaussian in enumerate(gaussians):
             chosen = share[:, k] > (-1 if everywhere else LEAST_SHARE)
             log_joint[:, k] += _log_density(cells, chosen, gaussian)
         share = log_joint.softmax(dim=1)
-        scatter = torch.stack([self._move(cells, k, share[:, k]) for k in range(share.shape[1])])
+        scatter = torch.stack(
+            [self._move(cells, k, *of) for k, of in enumerate(zip(gaussians, share.T, strict=True))]
+        )
         mass, n_numbers = share.sum(0), len(self.numbers_at)
         usual = scatter.sum(0) / len(share)
         shrunk = (scatter + n_numbers * usual) / (mass + n_numbers)[:, None, None]
@@ -307,9 +308,8 @@ class LocationMixture(nn.Module):
         self._update_levels(cells, share)
         return share
 
-    def _move(self, cells: Cells, k: int, share: Tensor) -> Tensor:
+    def _move(self, cells: Cells, k: int, gaussian: _Gaussian, share: Tensor) -> Tensor:
         """Move a part's mean, and return the expected squares around it, summed over its rows."""
-        gaussian = _Gaussian.of(self.means[k], self.covariances[k])
         weight = torch.where(share > LEAST_SHARE, share, 0.0)
         completed, pulled = _with_means(cells, gaussian), _as_if_all_shown(cells, gaussian)[1]
         unseen = torch.zeros_like(gaussian.precision).flatten()

@@ -119,8 +119,7 @@ def test_the_likelihood_of_what_is_seen_grows():
 
     def watched(self, cells, share, floor, everywhere):
         log_joint, everyone = mixture._log_of_levels(cells), torch.ones(600, dtype=torch.bool)
-        for k, covariance in enumerate(mixture.covariances):
-            gaussian = mixtures._Gaussian.of(mixture.means[k], covariance)
+        for k, gaussian in enumerate(mixture._gaussians()):
             log_joint[:, k] += mixtures._log_density(cells, everyone, gaussian)
         scores.append(float(log_joint.logsumexp(1).mean()))
         return LocationMixture._em_step(self, cells, share, floor, everywhere)
@@ -162,7 +161,8 @@ def test_densities_of_what_rows_show_are_those_of_scipy(n_numbers):
     root = torch.from_numpy(rng.normal(size=(n_numbers, n_numbers)))
     mean[:n_numbers] = torch.from_numpy(rng.normal(size=n_numbers))
     covariance[:n_numbers, :n_numbers] = root @ root.mT + 0.1 * torch.eye(n_numbers)
-    gaussian = mixtures._Gaussian.of(mean, covariance)
+    mixture.means[0], mixture.covariances[0] = mean, covariance
+    (gaussian,) = mixture._gaussians()
     is_chosen = torch.arange(60) % 3 > 0
     found = mixtures._log_density(cells, is_chosen, gaussian).numpy()
     for i in range(60):
