@@ -344,11 +344,11 @@ def _by_how_many_hidden(shown: Tensor, p: int) -> list[_Alike]:
     positions = F.pad(order, (0, p - order.shape[1]))
     idle = order.shape[1] + place - n_hidden[:, None]
     positions = torch.where(place < n_hidden[:, None], positions, idle)
-    eighths = torch.ceil(n_hidden / ALIGNED)
+    eights = torch.ceil(n_hidden / ALIGNED)
     groups = []
-    for n_eighths in eighths.unique().tolist():
-        rows = (eighths == n_eighths).nonzero()[:, 0]
-        at = positions[rows, : int(n_eighths) * ALIGNED]
+    for n_eights in eights.unique().tolist():
+        rows = (eights == n_eights).nonzero()[:, 0]
+        at = positions[rows, : int(n_eights) * ALIGNED]
         groups.append(_Alike(rows, at, at[:, :, None] * p + at[:, None, :]))
     return groups
 
