@@ -210,7 +210,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     n_draws : int, default=32
         Latent draws per row in `impute` and `score_samples`.
     warm_start : bool, default=False
-        Whether `fit` continues from the last fit's weights and encoding, on the same columns.
+        Whether `fit` continues from the last fit's weights and encoding, on the same columns. The
+        mixture of Gaussians that imputes is fitted to the new table alone.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, batches, masks and noise. An int makes `fit` reproducible.
     verbose : bool, default=False
@@ -574,10 +575,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             target[:] = False  # a held-out cell would count as one that hid itself
         observed = cells.visible | cells.given
         observed[target] = False
-        if not self._continues:
-            learned = weight.copy()
-            learned[order[:n_held_out]] = 0.0
-            self._start_linear(module, cells.values, observed, learned, rng)
+        learned = weight.copy()
+        learned[order[:n_held_out]] = 0.0
+        self._fit_closed_forms(module, cells.values, observed, learned, rng)
         data, held_out = TableDataset.split(
             cells.values, observed, weight, order, n_held_out, device
         )
@@ -672,7 +672,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         n_held_out = round(self.validation_fraction * n_weighted)
         return order, int(np.clip(n_held_out, 1, n_weighted - 1))
 
-    def _start_linear(
+    def _fit_closed_forms(
         self,
         module: TableCVAE,
         values: Array,
@@ -680,13 +680,19 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         weight: Array,
         rng: np.random.RandomState,
     ) -> None:
-        """Start from the linear model of the `observed` cells of some rows with a weight."""
+        """Start from the linear model of the `observed` cells of some rows with a weight.
+
+        A model that was trained before has started, and fits its mixture of Gaussians anew.
+        """
         some = rng.permutation(np.flatnonzero(weight))[:LINEAR_START_ROWS]
         generator = torch.Generator().manual_seed(draw_seed(rng))
+        device = module.is_condition.device
+        cells = torch.from_numpy(values[some]).to(device)
+        shown = torch.from_numpy(observed[some]).to(device)
         with self._threads():
-            module.start(
-                torch.from_numpy(values[some]), torch.from_numpy(observed[some]), generator
-            )
+            if not self._continues:
+                module.start(cells, shown, generator)
+            module.fit_mixture(cells, shown, generator)
 
     @property
     def _backbone(self) -> Backbone:

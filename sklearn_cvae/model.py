@@ -326,8 +326,11 @@ class TableCVAE(nn.Module):
             at_feature += kind.n_columns * n
         if self.predictor is not None:
             self.predictor.start(self.kinds, self.linear, self.linear_condition)
-            if self.predictor.mixture is not None:
-                self.predictor.mixture.fit(self.table_kinds, values, observed, generator)
+
+    def fit_mixture(self, values: Tensor, observed: Tensor, generator: torch.Generator) -> None:
+        """Fit the mixture of Gaussians to some rows, where there is one."""
+        if self.predictor is not None and self.predictor.mixture is not None:
+            self.predictor.mixture.fit(self.table_kinds, values, observed, generator)
 
     def _noise_floor(self) -> Tensor:
         """Return the least noise of each feature in the linear model, float64."""

@@ -303,3 +303,19 @@ def test_it_stops_early_too(penguins):
     model = small(early_stopping=True).set_params(max_iter=4).fit(penguins)
     assert float(model._module.direct_share) == pytest.approx(0.4)
     assert len(model.validation_curve_) == model.n_iter_
+
+
+def test_a_warm_start_fits_the_mixture_to_the_new_table_alone():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(90, 1))
+    table = pd.DataFrame(x + 0.1 * rng.normal(size=(90, 3)))
+    model = small(warm_start=True).fit(table)
+    mixture = model._module.predictor.mixture
+    assert mixture.means[:, 0].min() < 0
+    assert mixture.means[:, 0].max() > 0
+    upper = table[table[0] > 0.5]
+    again = model.fit(upper)._module.predictor.mixture
+    assert again is not mixture
+    assert (again.means[:, :3] > 0.2).all()
+    few = model.fit(table[:2])
+    assert few.impute(pd.DataFrame({0: [0.1], 1: [np.nan], 2: [0.2]})).notna().all(axis=None)
