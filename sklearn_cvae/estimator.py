@@ -128,8 +128,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         missing. They are never drawn or imputed, and nothing of the fitted model holds them.
     likelihoods : "auto" or dict, default="auto"
         Likelihood per column, by name (position for arrays). Columns not named get "histogram",
-        "categorical" or, with two levels, "bernoulli"; numbers that another nearly tells, in tables
-        of 1,000 rows or more, "tilted_gaussian".
+        "categorical" or, with two levels, "bernoulli"; numbers that hardly repeat, on a natural
+        scale and in tables under 10,000 rows, "histogram_per_row", or in tables of 1,000 rows or
+        more "tilted_gaussian" where another column nearly tells them.
 
         - numbers and times, drawn within the seen range: "histogram", "histogram_per_row" (as wide
           as each row says) and, where they are known more exactly than to a bin, "tilted_gaussian"
@@ -192,12 +193,13 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     learning_rate_init : float, default=4.5e-3
         Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
     max_iter : "auto" or int, default="auto"
-        Epochs; "auto" is 150, for tables under 1,600 rows fewer in proportion, but enough for 500
-        optimiser steps. From 24 columns on those 1,600 rows grow with the columns' square, to four
-        times, from 7 on those 500 steps fall with it, to a quarter. From 5,300 rows on it is at
-        most as many as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000, but at
-        least 20. What `direct_share` weighs is trained for as many epochs as are given; with "auto"
-        for three quarters, which from 24 columns on fall with the root of the columns only.
+        Epochs; "auto" is 120, and 150 with a "tilted_gaussian" column; for tables under 1,600 rows
+        fewer in proportion, but enough for 400 optimiser steps. From 24 columns on those 1,600 rows
+        grow with the columns' square, to four times, from 7 on those 400 steps fall with it, to a
+        quarter. From 6,700 rows on it is at most as many as show 800,000 rows, or 80, and above
+        28,125 as many as show 2,250,000, but at least 20. What `direct_share` weighs is trained for
+        as many epochs as are given; with "auto" for three quarters, which from 24 columns on fall
+        with the root of the columns only.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
         The number of epochs is chosen so that this is seldom needed.
@@ -449,7 +451,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             weight = checked_weight(sample_weight, len(X))
             rng = random_source(self.random_state)
             table, values, module = self._start(X, target, rng)
-            callbacks = self._init_callback_context(max_subtasks=self._max_epochs(len(X)))
+            callbacks = self._init_callback_context(
+                max_subtasks=self._max_epochs(len(X), table.nearly_known)
+            )
             callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
             hooks = self._epoch_hooks(callbacks, table, X, y)
             cells = table.cells(values)
@@ -588,7 +592,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             held_out,
             seed,
             "fit",
-            self._max_epochs(len(weight)),
+            self._max_epochs(len(weight), table.nearly_known),
             net_params,
             hooks=hooks,
         )
@@ -720,10 +724,10 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _steps_per_epoch(self, n: int) -> int:
         return math.ceil(n / self._rows_per_step(n))
 
-    def _max_epochs(self, n: int) -> int:
+    def _max_epochs(self, n: int, nearly_known: bool = False) -> int:
         if self.max_iter != "auto":
             return int(self.max_iter)
-        return auto_epochs(n, self._steps_per_epoch(n), self.n_features_in_)
+        return auto_epochs(n, self._steps_per_epoch(n), self.n_features_in_, nearly_known)
 
     def _predictor_epochs(self, n: int, n_epochs: int) -> int:
         """Return how many epochs the predictor has: as many as the model ran, or a usual share.

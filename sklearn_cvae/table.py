@@ -41,6 +41,9 @@ MIN_LEVELS = 100
 # Numbers whose rank correlation with another is so high get more bins, if they have so many cells.
 FOLLOWS, MANY_CELLS = 0.8, 20_000
 FOLLOWS_CLOSELY, NEARLY_KNOWN, SOME_ROWS, SOME_CELLS = 0.9, 0.99, 1000, 100
+# In larger tables each row's histogram needs no width of its own.
+ROWS_OF_ONE_WIDTH = 10_000
+HISTOGRAMS = "histogram", "histogram_per_row"
 NULLABLE: dict[str, Any] = {"i": "Int", "u": "UInt", "b": "boolean"}
 # How dtypes begin whose cells are neither numbers, levels nor times; arrow's in lower case.
 # Imputed numbers, which may lie farther out than all that were seen, are to be finite.
@@ -190,6 +193,11 @@ class TableCodec:
         return sum(LIKELIHOODS[name].numeric for name in self.likelihoods)
 
     @property
+    def nearly_known(self) -> bool:
+        """Whether some numbers are known more exactly than to a bin."""
+        return "tilted_gaussian" in self.likelihoods
+
+    @property
     def scales(self) -> dict[Hashable, str]:
         """The scale of each number whose codec has chosen one."""
         named = zip(self.names, self.codecs, strict=False)
@@ -253,7 +261,7 @@ class TableCodec:
             _is_natural(c) and n not in asked for n, c in zip(self.names, self.codecs, strict=True)
         ]
         named = enumerate(self.likelihoods)
-        numbers = [j for j, name in named if name == "histogram" and (many[j] or free[j])]
+        numbers = [j for j, name in named if name in HISTOGRAMS and (many[j] or free[j])]
         numbers = [j for j in numbers if j not in self.conditions]
         some = np.linspace(0, len(values) - 1, min(len(values), MAX_ROWS)).astype(int)
         ranks = pd.DataFrame(values[some][:, numbers]).rank()
@@ -470,6 +478,8 @@ def _fit_column(
         suited = suited_likelihoods(numbers, n_levels)
         return f"{column.name!r}: {name!r} {problem}; it takes one of {suited}"
     codec = LIKELIHOODS[name].fit_codec(numbers, n_levels)
+    if column.name not in wanted and _is_natural(codec) and len(numbers) < ROWS_OF_ONE_WIDTH:
+        name = "histogram_per_row"
     rare = _hardly_repeats(column, numbers)
     return codec, name, codec.encode(numbers).astype(np.float32), rare
 

@@ -23,7 +23,7 @@ from sklearn_cvae.optimizers import Muon
 
 Array = NDArray[Any]
 
-MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS = 150, 1_600, 500
+MAX_EPOCHS, ROWS_FOR_MAX_EPOCHS, MIN_STEPS, EPOCHS_OF_NEARLY_KNOWN = 120, 1_600, 400, 150
 ROWS_SHOWN, EPOCHS_OF_LARGE = 800_000, 80
 MAX_ROWS_SHOWN, MIN_EPOCHS = 2_250_000, 20
 FEW_COLUMNS, MANY_COLUMNS, LEAST_SHARE = 7, 24, 1 / 4
@@ -543,26 +543,31 @@ def auto_batch_size(n_rows: int) -> int:
     return int(np.clip(2 ** round(np.log2(max(n_rows / 6, 1))), 32, 512))
 
 
-def auto_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> int:
+def auto_epochs(
+    n_rows: int, steps_per_epoch: int, n_columns: int, nearly_known: bool = False
+) -> int:
     """Return how many epochs a table needs.
 
-    150; in proportion fewer under 1,600 rows, which are learned by heart, yet 500 steps. The more
-    columns, the sooner rows are told apart: from 24 on those 1,600 rows grow with the columns'
-    square, from 7 on those 500 steps fall with it, by at most a factor of four. From 5,300 rows on
-    at most as many epochs as show 800,000 rows, or 80, and above 28,125 as many as show 2,250,000,
-    yet 20.
+    120, and 150 where some numbers are nearly known by others; in proportion fewer under 1,600
+    rows, which are learned by heart, yet 400 steps. The more columns, the sooner rows are told
+    apart: from 24 on those 1,600 rows grow with the columns' square, from 7 on those 400 steps fall
+    with it, by at most a factor of four. From 6,700 rows on at most as many epochs as show 800,000
+    rows, or 80, and above 28,125 as many as show 2,250,000, yet 20.
 
     Examples
     --------
     >>> auto_epochs(150, 5, 4), auto_epochs(3_000, 6, 10), auto_epochs(30_000, 30, 10)
-    (100, 150, 75)
+    (80, 120, 75)
     >>> auto_epochs(150, 5, 10), auto_epochs(150, 5, 14), auto_epochs(1_500, 6, 48)
-    (49, 25, 36)
+    (40, 20, 29)
+    >>> auto_epochs(3_000, 6, 10, nearly_known=True)
+    150
     """
-    in_proportion = MAX_EPOCHS * n_rows / ROWS_FOR_MAX_EPOCHS * _share(MANY_COLUMNS, n_columns)
+    usual = EPOCHS_OF_NEARLY_KNOWN if nearly_known else MAX_EPOCHS
+    in_proportion = usual * n_rows / ROWS_FOR_MAX_EPOCHS * _share(MANY_COLUMNS, n_columns)
     least = MIN_STEPS / steps_per_epoch * _share(FEW_COLUMNS, n_columns)
     of_large = np.clip(MAX_ROWS_SHOWN / n_rows, MIN_EPOCHS, EPOCHS_OF_LARGE)
-    at_most = np.clip(ROWS_SHOWN / n_rows, of_large, MAX_EPOCHS)
+    at_most = np.clip(ROWS_SHOWN / n_rows, of_large, usual)
     return math.ceil(min(at_most, max(in_proportion, least)))
 
 
@@ -576,9 +581,9 @@ def auto_predictor_epochs(n_rows: int, steps_per_epoch: int, n_columns: int) -> 
     Examples
     --------
     >>> [auto_epochs(1_400, 6, n_columns) for n_columns in (24, 30, 48)]
-    [132, 85, 33]
+    [105, 68, 27]
     >>> [auto_predictor_epochs(1_400, 6, n_columns) for n_columns in (24, 30, 48)]
-    [99, 89, 71]
+    [79, 71, 56]
     """
     of_few = auto_epochs(n_rows, steps_per_epoch, min(n_columns, MANY_COLUMNS))
     return math.ceil(SHARE_OF_PREDICTOR * of_few * math.sqrt(min(MANY_COLUMNS / n_columns, 1)))

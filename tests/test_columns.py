@@ -61,7 +61,7 @@ def test_polars_integers_beyond_floats_are_not_rounded_beside_a_hole():
 
 def test_long_doubles_are_numbers_and_so_are_objects_with_a_missing_time():
     assert set(small().fit(np.c_[X, X].astype(np.longdouble)).likelihoods_.values()) == {
-        "histogram"
+        "histogram_per_row"
     }
     cells = pd.Series([pd.NaT if i % 7 == 0 else i for i in range(N)], dtype=object)
     model = small().fit(pd.DataFrame({"x": X, "k": cells}))
@@ -172,7 +172,7 @@ def test_columns_without_a_cell_are_left_out_of_polars_frames():
 def test_a_list_of_rows_with_text_keeps_its_numbers_and_its_holes():
     rows = [[float(v), np.nan if i % 5 == 0 else "ab"[i % 2]] for i, v in enumerate(X)]
     model = small().fit(rows)
-    assert model.likelihoods_ == {0: "histogram", 1: "bernoulli"}
+    assert model.likelihoods_ == {0: "histogram_per_row", 1: "bernoulli"}
     assert model._table.columns[1].levels == ("a", "b")
     filled = model.impute(rows)
     assert [row[0] for row in filled] == [row[0] for row in rows]

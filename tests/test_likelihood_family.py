@@ -541,7 +541,10 @@ def test_auto_says_what_it_chose_from_the_data():
         "paid": "normal",
         "date": "linear",
     }
-    assert set(map(model.likelihoods_.get, model.scales_)) == {"histogram"}
+    continuous = {"income", "balance", "area", "date"}
+    for name in model.scales_:
+        expected = "histogram_per_row" if name in continuous else "histogram"
+        assert model.likelihoods_[name] == expected
     assert (model.likelihoods_["town"], model.likelihoods_["yes"]) == ("categorical", "bernoulli")
     other = small(max_iter=1, likelihoods={"income": "rank_normal", "balance": "gaussian"})
     scales = other.fit(table).scales_

@@ -231,14 +231,14 @@ def test_it_is_trained_for_as_many_epochs_and_not_watched(penguins, capsys):
 def test_it_has_back_the_epochs_that_many_columns_take_from_the_model(penguins, monkeypatch):
     model = ConditionalVAE()
     model.n_features_in_ = 48
-    assert model._max_epochs(1_400) == 33
-    assert model._predictor_epochs(1_400, 33) == 71
-    assert model._predictor_epochs(1_400, 10) == 22  # stopped early
+    assert model._max_epochs(1_400) == 27
+    assert model._predictor_epochs(1_400, 27) == 56
+    assert model._predictor_epochs(1_400, 10) == 21  # stopped early
     assert model.set_params(net_params={"max_epochs": 33})._predictor_epochs(1_400, 33) == 33
     model.set_params(max_iter=33, net_params=None)
     assert model._predictor_epochs(1_400, 33) == 33
     model.set_params(max_iter="auto").n_features_in_ = 24
-    assert model._predictor_epochs(1_400, 132) == 99
+    assert model._predictor_epochs(1_400, 105) == 79
     trained = []
     monkeypatch.setattr(ConditionalVAE, "_predictor_epochs", lambda self, n, n_epochs: n + n_epochs)
     monkeypatch.setattr(

@@ -605,7 +605,8 @@ AUTO = {"categorical": "from_dtype", "conditions": None, "likelihoods": "auto"}
 def test_numbers_that_follow_others_closely_are_tilted_gaussians():
     X = nearly_equal(1000)
     table, values = TableCodec.fit(X, None, **AUTO)
-    assert table.likelihoods[:4] == ("tilted_gaussian", "tilted_gaussian", "histogram", "histogram")
+    assert table.likelihoods[:2] == ("tilted_gaussian", "tilted_gaussian")
+    assert table.likelihoods[2:4] == ("histogram", "histogram_per_row")
     assert [len(codec.means) > 60 for codec in table.codecs[:2]] == [True, True]
     assert [codec.block[-1] < 40 for codec in table.codecs[:2]] == [True, True]
     assert (values[:, :4] == table.encode(table.read(X))[:, :4]).all()
@@ -614,17 +615,16 @@ def test_numbers_that_follow_others_closely_are_tilted_gaussians():
 
 
 @pytest.mark.parametrize(
-    ("change", "histograms"),
+    ("change", "names"),
     [
-        ({"likelihoods": {"area": "histogram"}}, {"area", "radius"}),
-        ({"conditions": ["area"]}, {"area", "radius"}),
+        ({"likelihoods": {"area": "histogram"}}, ("histogram_per_row", "histogram")),
+        ({"conditions": ["area"]}, ("histogram_per_row", "histogram_per_row")),
     ],
 )
-def test_conditions_and_what_was_asked_for_are_no_tilted_gaussians(change, histograms):
+def test_conditions_and_what_was_asked_for_are_no_tilted_gaussians(change, names):
     X = nearly_equal(1000)[["radius", "area"]]
     table, _ = TableCodec.fit(X, None, **AUTO | change)
-    named = dict(zip(table.names, table.likelihoods, strict=False))
-    assert {name for name, likelihood in named.items() if likelihood == "histogram"} == histograms
+    assert table.likelihoods[:2] == names
 
 
 def test_few_rows_or_cells_do_not_say_that_numbers_follow_others():
@@ -633,7 +633,15 @@ def test_few_rows_or_cells_do_not_say_that_numbers_follow_others():
     X = nearly_equal(1000)
     X.loc[90:, "area"] = np.nan
     named = TableCodec.fit(X, None, **AUTO)[0].likelihoods
-    assert named[:2] == ("histogram", "histogram")
+    assert named[:2] == ("histogram_per_row", "histogram_per_row")
+
+
+def test_numbers_that_hardly_repeat_have_widths_per_row_in_tables_that_are_not_large():
+    rng = np.random.default_rng(0)
+    few = pd.DataFrame({"size": rng.normal(size=9_999), "grade": rng.integers(0, 10, 9_999)})
+    assert TableCodec.fit(few, None, **AUTO)[0].likelihoods == ("histogram_per_row", "histogram")
+    many = pd.concat([few, few[:1]])
+    assert TableCodec.fit(many, None, **AUTO)[0].likelihoods == ("histogram", "histogram")
 
 
 def test_groups_of_numbers_in_which_one_nearly_tells_another():

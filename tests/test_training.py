@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
+from sklearn.base import clone
 
 from sklearn_cvae import ConditionalVAE, inference, training
 from sklearn_cvae.model import TableCVAE
@@ -91,25 +92,35 @@ def test_large_tables_are_trained_for_fewer_epochs():
 
 def test_small_tables_are_trained_for_fewer_epochs():
     sizes = (10, 1), (150, 5), (500, 8), (4000, 16)
-    assert [auto_epochs(n, steps, 7) for n, steps in sizes] == [150, 100, 63, 150]
+    assert [auto_epochs(n, steps, 7) for n, steps in sizes] == [120, 80, 50, 120]
+    assert [auto_epochs(n, steps, 7, nearly_known=True) for n, steps in sizes[2:]] == [50, 150]
 
 
 def test_small_tables_of_many_columns_are_trained_for_fewer_epochs(monkeypatch):
     assert [auto_epochs(1_000, 4, d) for d in (2, 7, 10, 24, 48, 1_000)] == [
-        125,
-        125,
-        94,
-        94,
-        32,
-        32,
+        100,
+        100,
+        75,
+        75,
+        25,
+        25,
     ]
-    assert [auto_epochs(200, 7, d) for d in (2, 7, 10, 24, 48, 1_000)] == [72, 72, 35, 19, 18, 18]
+    assert [auto_epochs(200, 7, d) for d in (2, 7, 10, 24, 48, 1_000)] == [58, 58, 28, 15, 15, 15]
     monkeypatch.setattr(training, "MIN_STEPS", 50)
     few, many = (
         ConditionalVAE(2, hidden_layer_sizes=(4,), random_state=0).fit(X)
         for X in (np.random.default_rng(0).normal(size=(200, d)) for d in (2, 48))
     )
-    assert (few.n_iter_, many.n_iter_) == (19, 5)
+    assert (few.n_iter_, many.n_iter_) == (15, 4)
+
+
+def test_tables_whose_numbers_tell_one_another_are_trained_for_more_epochs(monkeypatch):
+    for name, value in {"MIN_STEPS": 1, "MAX_EPOCHS": 1, "EPOCHS_OF_NEARLY_KNOWN": 4}.items():
+        monkeypatch.setattr(training, name, value)
+    x = np.random.default_rng(0).normal(size=(1_000, 2))
+    nearly = x[:, :1] + np.c_[np.zeros(1_000), 0.01 * x[:, 1]]
+    model = ConditionalVAE(2, hidden_layer_sizes=(4,), direct_share=0, random_state=0)
+    assert [clone(model).fit(X).n_iter_ for X in (x, nearly)] == [1, 3]
 
 
 @pytest.mark.parametrize(
