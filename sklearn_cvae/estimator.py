@@ -129,8 +129,9 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     likelihoods : "auto" or dict, default="auto"
         Likelihood per column, by name (position for arrays). Columns not named get "histogram",
         "categorical" or, with two levels, "bernoulli"; numbers that hardly repeat, on a natural
-        scale and in tables under 10,000 rows, "histogram_per_row", or in tables of 1,000 rows or
-        more "tilted_gaussian" where another column nearly tells them.
+        scale and in tables under 10,000 rows, "histogram_per_row" (not in images or steps in time,
+        or with missing_mechanism="self_masking"), or in tables of 1,000 rows or more
+        "tilted_gaussian" where another column nearly tells them.
 
         - numbers and times, drawn within the seen range: "histogram", "histogram_per_row" (as wide
           as each row says) and, where they are known more exactly than to a bin, "tilted_gaussian"
@@ -495,7 +496,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             conditions=self.condition_features,
             likelihoods=self.likelihoods,
             min_category_count=self.min_category_count,
-            tied=self._looks_for_ties,
+            plain=self._is_plain,
         )
         generator, n = torch.Generator().manual_seed(draw_seed(rng)), len(values)
         module = self._new_module(
@@ -537,7 +538,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             input_noise=self.input_noise,
             condition_dropout=self.condition_dropout,
             self_masking=self.missing_mechanism == "self_masking",
-            predicts=self.direct_share > 0 and self._looks_for_ties and objective.hide,
+            predicts=self.direct_share > 0 and self._is_plain and objective.hide,
             n_factors=n_factors,
             n_parts=mixture_parts,
             generator=generator,
@@ -704,8 +705,8 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         return backbone
 
     @property
-    def _looks_for_ties(self) -> bool:
-        """Whether ties can be columns: they have no place in a grid, and do not hide themselves."""
+    def _is_plain(self) -> bool:
+        """Whether cells have no place in a grid, and do not hide themselves."""
         return self._backbone.tabular and self.missing_mechanism == "ignorable"
 
     def _layer_sizes(self, n: int) -> list[int]:

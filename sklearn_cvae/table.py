@@ -213,9 +213,12 @@ class TableCodec:
         conditions: Any,
         likelihoods: Any,
         min_category_count: int = 0,
-        tied: bool = True,
+        plain: bool = True,
     ) -> tuple[Self, Array]:
-        """Learn a table column by column, and encode it; `tied` looks for tied columns, too.
+        """Learn a table column by column, and encode it.
+
+        In `plain` ones, whose cells have no place in a grid and do not hide themselves, tied
+        columns are looked for, and each row may say how wide a number's histogram is.
 
         Returns
         -------
@@ -233,7 +236,9 @@ class TableCodec:
             chosen.append(len(schema.columns))
         wanted = _wanted_likelihoods(table.names, likelihoods)
         series = column_list(X) + ([] if target is None else [target])
-        fits = [_fit_column(c, s, wanted) for c, s in zip(table.columns, series, strict=True)]
+        widths = plain and len(series[0]) < ROWS_OF_ONE_WIDTH
+        pairs = zip(table.columns, series, strict=True)
+        fits = [_fit_column(column, cells, wanted, widths) for column, cells in pairs]
         problems = [fit for fit in fits if isinstance(fit, str)]
         if problems:
             raise ValueError("These likelihoods do not suit:\n- " + "\n- ".join(problems))
@@ -246,7 +251,7 @@ class TableCodec:
         _warn_of_identifiers(rare)
         learned = replace(table, codecs=codecs, likelihoods=names, conditions=tuple(chosen))
         learned = learned._resolved(series, values, asked=wanted)
-        return learned._with_ties(series, values) if tied else (learned, values)
+        return learned._with_ties(series, values) if plain else (learned, values)
 
     def _resolved(self, series: list[Any], values: Array, asked: Container[Hashable]) -> Self:
         """Resolve numbers that follow another one better, and encode them anew in `values`.
@@ -468,9 +473,12 @@ def _nearly_known(alike: Array) -> Mask:
 
 
 def _fit_column(
-    column: Column, cells: Any, wanted: dict[Hashable, str]
+    column: Column, cells: Any, wanted: dict[Hashable, str], widths: bool
 ) -> tuple[Codec, str, Array, str] | str:
-    """Return a column's codec, likelihood, encoding and warning, or what is wrong with it."""
+    """Return a column's codec, likelihood, encoding and warning, or what is wrong with it.
+
+    With `widths` each row may say how wide a histogram is.
+    """
     numbers, n_levels = column.read(cells), column.n_levels
     name = wanted.get(column.name, default_likelihood(n_levels))
     problem = LIKELIHOODS[name].refuses(numbers, n_levels)
@@ -478,7 +486,7 @@ def _fit_column(
         suited = suited_likelihoods(numbers, n_levels)
         return f"{column.name!r}: {name!r} {problem}; it takes one of {suited}"
     codec = LIKELIHOODS[name].fit_codec(numbers, n_levels)
-    if column.name not in wanted and _is_natural(codec) and len(numbers) < ROWS_OF_ONE_WIDTH:
+    if widths and column.name not in wanted and _is_natural(codec):
         name = "histogram_per_row"
     rare = _hardly_repeats(column, numbers)
     return codec, name, codec.encode(numbers).astype(np.float32), rare

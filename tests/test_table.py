@@ -13,6 +13,7 @@ import pytest
 from conftest import small
 
 from sklearn_cvae import ConditionalVAE, save
+from sklearn_cvae.backbones import MLP
 from sklearn_cvae.codecs import NumericCodec
 from sklearn_cvae.columns import learn_column
 from sklearn_cvae.table import (
@@ -640,6 +641,10 @@ def test_numbers_that_hardly_repeat_have_widths_per_row_in_tables_that_are_not_l
     rng = np.random.default_rng(0)
     few = pd.DataFrame({"size": rng.normal(size=9_999), "grade": rng.integers(0, 10, 9_999)})
     assert TableCodec.fit(few, None, **AUTO)[0].likelihoods == ("histogram_per_row", "histogram")
+    masking, ordered = {"missing_mechanism": "self_masking"}, {"backbone": MLP(ordered=True)}
+    for params in (masking, ordered):
+        model = ConditionalVAE(2, hidden_layer_sizes=(4,), max_iter=1, random_state=0, **params)
+        assert model.fit(few[:100]).likelihoods_["size"] == "histogram"
     many = pd.concat([few, few[:1]])
     assert TableCodec.fit(many, None, **AUTO)[0].likelihoods == ("histogram", "histogram")
 
