@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from sklearn_cvae.binning import SEEN_ONLY, bin_edges
 from sklearn_cvae.codecs import GridCodec, LevelCodec, NumericCodec
+from sklearn_cvae.histograms import _NormalMasses
 from sklearn_cvae.likelihoods import LIKELIHOODS, LogNormal, Poisson
 
 RNG = np.random.default_rng(0)
@@ -381,6 +383,19 @@ def test_bins_of_a_tilted_gaussian_have_the_mass_of_its_density(name, log_sigma)
     by_density = np.exp(log_p)
     assert np.abs(np.cumsum(probs) - np.cumsum(by_density)).max() < 0.06
     assert by_density.sum() == pytest.approx(1.0, abs=0.06)
+
+
+def test_normal_masses_have_the_gradient_of_the_distribution_function():
+    far = [[-1e18, -14.0, -3.0, -0.5, 0.1, 2.5, 14.0, 1e18]]
+    near = np.sort(np.random.default_rng(0).normal(scale=3, size=(4, 8)), axis=1)
+    edges = torch.tensor(np.vstack([far, near]), requires_grad=True)
+    masses = _NormalMasses.apply(edges)
+    np.testing.assert_allclose(masses.detach(), np.diff(stats.norm.cdf(edges.detach())), atol=1e-15)
+    weights = torch.from_numpy(np.random.default_rng(1).normal(size=masses.shape))
+    (masses * weights).sum().backward()
+    lost = np.diff(np.pad(weights, [(0, 0), (1, 1)]), axis=1)
+    np.testing.assert_allclose(edges.grad, -lost * stats.norm.pdf(edges.detach()), atol=1e-15)
+    assert torch.autograd.gradcheck(_NormalMasses.apply, edges[1:].detach().requires_grad_())
 
 
 def test_a_tilted_gaussian_knows_numbers_better_than_a_block_does():
