@@ -192,14 +192,14 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         Rows per optimiser step; "auto" is 512, less for tables under 2,200 rows, and 1,024 from
         10,000 rows on. Steps that train what `direct_share` weighs take twice as many.
     learning_rate_init : float, default=4.5e-3
-        Peak learning rate; it rises over a tenth of the steps and falls to zero by a cosine.
+        Peak learning rate; it rises over a tenth of the steps, then falls evenly to zero.
     max_iter : "auto" or int, default="auto"
-        Epochs; "auto" is 120, and 150 with a "tilted_gaussian" column; for tables under 1,600 rows
-        fewer in proportion, but enough for 400 optimiser steps. From 24 columns on those 1,600 rows
-        grow with the columns' square, to four times, from 7 on those 400 steps fall with it, to a
-        quarter. From 6,700 rows on it is at most as many as show 800,000 rows, or 80, and above
+        Epochs; "auto" is 96, and 120 with a "tilted_gaussian" column; for tables under 1,600 rows
+        fewer in proportion, but enough for 320 optimiser steps. From 27 columns on those 1,600 rows
+        grow with the columns' square, to four times, from 7 on those 320 steps fall with it, to a
+        quarter. From 8,300 rows on it is at most as many as show 800,000 rows, or 80, and above
         28,125 as many as show 2,250,000, but at least 20. What `direct_share` weighs is trained for
-        as many epochs as are given; with "auto" for three quarters, which from 24 columns on fall
+        as many epochs as are given; with "auto" for three quarters, which from 27 columns on fall
         with the root of the columns only.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss no longer falls, and keep the best weights.
@@ -604,14 +604,14 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             rows = np.flatnonzero(target.any(axis=1))
             visible = cells.visible[rows] & ~target[rows]
             unseen = Cells(cells.values[rows], visible, cells.given[rows])
-            inference.calibrate(net.module_, unseen, target[rows])
+            inference.choose_sweeps(module, unseen, target[rows])
             match_marginals(net.module_, table.codecs, table.ties, cells, weight, draw_seed(rng))
             if module.predictor is not None:
                 n_epochs = self._predictor_epochs(len(weight), len(net.history))
                 self._train_predictor(
                     module, module.predictor, data, held_out, n_epochs, draw_seed(rng)
                 )
-                inference.calibrate_spread(module, unseen, target[rows])
+            inference.calibrate_spread(module, unseen, target[rows])
         net.drop_training_state()
         return net
 

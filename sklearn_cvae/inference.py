@@ -131,8 +131,8 @@ def latent_activity(model: TableCVAE, cells: Cells) -> Activity:
     return Activity(kl.numpy(), (between / total).numpy())
 
 
-def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
-    """Set how cells are imputed, by held-out ones: the model's `n_sweeps` and `spread`.
+def choose_sweeps(model: TableCVAE, cells: Cells, target: Array) -> None:
+    """Set the model's `n_sweeps` by held-out cells, and its `spread` to what is usual.
 
     Sweeps are tried on tables only: of images and steps in time whole stretches go missing, of
     which single cells say nothing.
@@ -149,14 +149,18 @@ def calibrate(model: TableCVAE, cells: Cells, target: Array) -> None:
     model.n_sweeps.fill_(0)
     if model.backbone.tabular and np.count_nonzero(target) >= MIN_CELLS_TO_CHOOSE_BY:
         model.n_sweeps.fill_(N_IMPUTING_SWEEPS if _sweeps_help(model, cells, target) else 0)
-    calibrate_spread(model, cells, target)
+    model.spread.fill_(USUAL_SPREAD if _has_numbers(model) else 1.0)
 
 
 def calibrate_spread(model: TableCVAE, cells: Cells, target: Array) -> None:
-    """Set the model's `spread` by held-out cells; parameters as in `calibrate`."""
+    """Set the model's `spread` by held-out cells; parameters as in `choose_sweeps`."""
     model.eval()
-    if any(isinstance(kind, Numeric) for kind in model.table_kinds):
+    if _has_numbers(model):
         model.spread.fill_(_usual_spread(model, cells, target))
+
+
+def _has_numbers(model: TableCVAE) -> bool:
+    return any(isinstance(kind, Numeric) for kind in model.table_kinds)
 
 
 def _sweeps_help(model: TableCVAE, cells: Cells, target: Array) -> bool:

@@ -232,7 +232,7 @@ class TableCVAE(nn.Module):
     def _add_settings_of_answers(self) -> None:
         """Register what is found when training is over, and answers go by."""
         # How much wider than the network says held-out cells lie, and how often completed rows are
-        # encoded again to impute; see `inference.calibrate`.
+        # encoded again to impute; see `inference.choose_sweeps`.
         self.register_buffer("spread", torch.ones(()))
         self.register_buffer("n_sweeps", torch.zeros((), dtype=torch.long))
         # The weight of the predictor in what is imputed: none until it is trained.

@@ -92,10 +92,10 @@ def test_what_is_missing_at_random_counts_as_it_would_be():
     rng = np.random.default_rng(1)
     hidden = (X["group"] == "a").to_numpy() & (rng.random(len(X)) < 0.8)
     holes = X.assign(amount=X["amount"].mask(hidden))
-    model = ConditionalVAE(hidden_layer_sizes=(64, 64), max_iter=20, random_state=0).fit(holes)
+    model = ConditionalVAE(hidden_layer_sizes=(64, 64), max_iter=40, random_state=0).fit(holes)
     zeros = (model.sample(20_000, random_state=1)["amount"] == 0).mean()
     seen, truth = (holes["amount"] == 0).sum() / (~hidden).sum(), (X["amount"] == 0).mean()
-    assert abs(zeros - truth) < 0.05
+    assert abs(zeros - truth) < 0.03
     assert abs(seen - truth) > 0.15
 
 

@@ -428,13 +428,13 @@ def test_cells_are_imputed_by_sweeps_if_that_is_surely_better(gains, n, expected
     target.flat[:n] = True
     monkeypatch.setattr(inference, "_misfits", misfits)
     model.n_sweeps.fill_(4)
-    inference.calibrate(model, cells, target)
+    inference.choose_sweeps(model, cells, target)
     ruled_out = [0, 4] if n >= 30 else []
     assert tried == (2 * ruled_out if min(gains) > 0 else ruled_out)
     assert int(model.n_sweeps) == expected
     tried.clear()
     model.backbone = MLP(ordered=True)
-    inference.calibrate(model, cells, target)
+    inference.choose_sweeps(model, cells, target)
     assert (tried, int(model.n_sweeps)) == ([], 0)
 
 
@@ -656,6 +656,6 @@ def test_few_spreads_are_tried_and_the_best_is_found(n, scale, monkeypatch):
         return log_prior - n * (covered - 0.9) ** 2 / 0.18
 
     monkeypatch.setattr(inference, "_positions", positions)
-    inference.calibrate(model, cells, cells.visible)
+    inference.calibrate_spread(model, cells, cells.visible)
     assert float(model.spread) == pytest.approx(max(inference.SPREADS, key=score))
     assert len(tried) == len(set(tried)) <= 6

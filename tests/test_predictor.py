@@ -232,13 +232,13 @@ def test_it_has_back_the_epochs_that_many_columns_take_from_the_model(penguins, 
     model = ConditionalVAE()
     model.n_features_in_ = 48
     assert model._max_epochs(1_400) == 27
-    assert model._predictor_epochs(1_400, 27) == 56
-    assert model._predictor_epochs(1_400, 10) == 21  # stopped early
+    assert model._predictor_epochs(1_400, 27) == 48
+    assert model._predictor_epochs(1_400, 10) == 18  # stopped early
     assert model.set_params(net_params={"max_epochs": 33})._predictor_epochs(1_400, 33) == 33
     model.set_params(max_iter=33, net_params=None)
     assert model._predictor_epochs(1_400, 33) == 33
-    model.set_params(max_iter="auto").n_features_in_ = 24
-    assert model._predictor_epochs(1_400, 105) == 79
+    model.set_params(max_iter="auto").n_features_in_ = 27
+    assert model._predictor_epochs(1_400, 84) == 63
     trained = []
     monkeypatch.setattr(ConditionalVAE, "_predictor_epochs", lambda self, n, n_epochs: n + n_epochs)
     monkeypatch.setattr(
@@ -279,13 +279,13 @@ def test_it_starts_from_the_trained_encoder(conditioning, monkeypatch, penguins)
 
 
 def test_it_goes_on_learning_with_the_model(penguins, monkeypatch):
-    calibrate, shares = inference.calibrate, []
+    choose, shares = inference.choose_sweeps, []
 
     def watched(module, *args):
         shares.append(float(module.direct_share))
-        calibrate(module, *args)
+        choose(module, *args)
 
-    monkeypatch.setattr(inference, "calibrate", watched)
+    monkeypatch.setattr(inference, "choose_sweeps", watched)
     model = small(warm_start=True).fit(penguins)
     before = {k: v.clone() for k, v in model._module.predictor.state_dict().items()}
     model.fit(penguins)

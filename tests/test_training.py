@@ -92,26 +92,20 @@ def test_large_tables_are_trained_for_fewer_epochs():
 
 def test_small_tables_are_trained_for_fewer_epochs():
     sizes = (10, 1), (150, 5), (500, 8), (4000, 16)
-    assert [auto_epochs(n, steps, 7) for n, steps in sizes] == [120, 80, 50, 120]
-    assert [auto_epochs(n, steps, 7, nearly_known=True) for n, steps in sizes[2:]] == [50, 150]
+    assert [auto_epochs(n, steps, 7) for n, steps in sizes] == [96, 64, 40, 96]
+    assert [auto_epochs(n, steps, 7, nearly_known=True) for n, steps in sizes[2:]] == [40, 120]
 
 
 def test_small_tables_of_many_columns_are_trained_for_fewer_epochs(monkeypatch):
-    assert [auto_epochs(1_000, 4, d) for d in (2, 7, 10, 24, 48, 1_000)] == [
-        100,
-        100,
-        75,
-        75,
-        25,
-        25,
-    ]
-    assert [auto_epochs(200, 7, d) for d in (2, 7, 10, 24, 48, 1_000)] == [58, 58, 28, 15, 15, 15]
+    widths = 2, 7, 10, 27, 48, 1_000
+    assert [auto_epochs(1_000, 4, d) for d in widths] == [80, 80, 60, 60, 20, 20]
+    assert [auto_epochs(200, 7, d) for d in widths] == [46, 46, 23, 12, 12, 12]
     monkeypatch.setattr(training, "MIN_STEPS", 50)
     few, many = (
         ConditionalVAE(2, hidden_layer_sizes=(4,), random_state=0).fit(X)
         for X in (np.random.default_rng(0).normal(size=(200, d)) for d in (2, 48))
     )
-    assert (few.n_iter_, many.n_iter_) == (15, 4)
+    assert (few.n_iter_, many.n_iter_) == (12, 4)
 
 
 def test_tables_whose_numbers_tell_one_another_are_trained_for_more_epochs(monkeypatch):
@@ -134,7 +128,7 @@ def test_few_cells_are_held_out_to_calibrate_draws(shape, expected):
 
 def test_cells_that_calibrate_draws_are_unknown_to_the_linear_start_too(monkeypatch):
     shown, held_out = [], []
-    start, calibrate = TableCVAE.start, inference.calibrate
+    start, calibrate = TableCVAE.start, inference.calibrate_spread
 
     def watched_start(module, values, observed, generator):
         shown.append(int(observed.sum()))
@@ -145,7 +139,7 @@ def test_cells_that_calibrate_draws_are_unknown_to_the_linear_start_too(monkeypa
         calibrate(module, cells, target)
 
     monkeypatch.setattr(TableCVAE, "start", watched_start)
-    monkeypatch.setattr(inference, "calibrate", watched_calibrate)
+    monkeypatch.setattr(inference, "calibrate_spread", watched_calibrate)
     X = np.random.default_rng(0).normal(size=(300, 4))
     ConditionalVAE(2, hidden_layer_sizes=(8,), max_iter=1, random_state=0).fit(X)
     assert held_out[0] > 20
