@@ -18,7 +18,7 @@ from sklearn_cvae.conditions import Drawing, read_conditions, read_drawing
 from sklearn_cvae.model import TableCVAE
 from sklearn_cvae.noise import RowNoise, row_keys
 from sklearn_cvae.table import TableCodec, compare_cells, is_frame, missing_cells, row_index
-from sklearn_cvae.training import CVAENet, torch_threads
+from sklearn_cvae.training import CVAENet, torch_settings
 from sklearn_cvae.validation import (
     check_count,
     check_strategy,
@@ -57,8 +57,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Z : ndarray of shape (n_samples, n_components), float32
         """
         _, numbers = self._read(X)
-        with self._threads():
-            cells = self._table.cells(self._table.encode(numbers))
+        cells = self._table.cells(self._table.encode(numbers))
+        with self._torch_settings():
             return inference.latent_means(self._module, cells)
 
     def inverse_transform(self, Z: Any, conditions: Any = None) -> Any:
@@ -93,7 +93,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         asked = read_conditions(self._table, conditions, only_conditions=True).numbers
         given = np.broadcast_to(asked, (len(Z), asked.shape[1]))
         cells = self._table.cells(self._table.encode(given))
-        with self._threads():
+        with self._torch_settings():
             decoded = inference.decode_latents(
                 self._module, self._table.codecs, Z, cells, inference.point("mean")
             )
@@ -220,7 +220,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         cells = self._table.cells(self._table.encode(given))
         keys = np.arange(rows.start, rows.stop, dtype=np.uint64)
         noise = RowNoise(drawing.seed, keys)
-        with self._threads():
+        with self._torch_settings():
             drawn = inference.sample(
                 self._module,
                 self._table.codecs,
@@ -381,7 +381,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         _, numbers = self._read(X)
         cells = self._table.cells(self._table.encode(numbers))
         cells.visible[:, numbers.shape[1] :] = False  # ties say nothing that the cells do not
-        with self._threads():
+        with self._torch_settings():
             log_p = inference.log_marginals(self._module, cells, self.n_draws)
         return log_p + self._table.log_volume(numbers, cells.visible)
 
@@ -404,8 +404,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         module: TableCVAE = self.net_.module_
         return module
 
-    def _threads(self) -> AbstractContextManager[None]:
-        return torch_threads(1 if self.n_jobs is None else effective_n_jobs(self.n_jobs))
+    def _torch_settings(self) -> AbstractContextManager[None]:
+        return torch_settings(1 if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
     def _check_ready(self) -> None:
         """Refuse what is not fitted, and parameters that were since set to what cannot be."""
@@ -421,7 +421,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _point(self, numbers: Array, decoders: list[Any], spread: Any) -> list[Array]:
         """Return numbers for all cells, one table for each decoder."""
         cells = self._table.cells(self._table.encode(numbers))
-        with self._threads():
+        with self._torch_settings():
             return inference.impute_point(
                 self._module, self._table.codecs, cells, decoders, self.n_draws, spread
             )
@@ -457,7 +457,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         cells = self._table.cells(self._table.encode(numbers))
         keys, rng = row_keys(cells), random_source(random_state)
         noises = [RowNoise(draw_seed(rng), keys) for _ in range(n)]
-        with self._threads():
+        with self._torch_settings():
             return inference.impute_draws(
                 self._module, self._table.codecs, cells, noises, self.n_draws
             )

@@ -598,7 +598,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
             hooks=hooks,
         )
         module.direct_share.zero_()  # a predictor of before has no say in what the model learns
-        with self._threads():
+        with self._torch_settings():
             net.fit(data)
             refit_prior(net.module_, data, draw_seed(rng))
             rows = np.flatnonzero(target.any(axis=1))
@@ -694,7 +694,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
         device = module.is_condition.device
         cells = torch.from_numpy(values[some]).to(device)
         shown = torch.from_numpy(observed[some]).to(device)
-        with self._threads():
+        with self._torch_settings():
             if not self._continues:
                 module.start(cells, shown, generator)
             module.fit_mixture(cells, shown, generator)
@@ -785,7 +785,7 @@ class ConditionalVAE(CallbackSupportMixin, Answers, BaseEstimator):
     def _report_collapse(self, cells: Cells) -> None:
         """Say what the latents tell of training rows, and warn if that is nothing."""
         some = Cells(*(part[:ACTIVITY_ROWS] for part in cells))
-        with self._threads():
+        with self._torch_settings():
             activity = inference.latent_activity(self._module, some)
         self.kl_per_latent_ = activity.kl
         self.n_active_units_ = int((activity.spread > ACTIVE).sum())

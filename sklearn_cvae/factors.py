@@ -221,12 +221,13 @@ def _posterior(asked: Tensor, patterns: Tensor, precisions: Tensor) -> tuple[Ten
     """
     eye = torch.eye(asked.shape[1], dtype=asked.dtype, device=asked.device)
     padded = F.pad(patterns, (0, 0, 0, CHUNK - len(patterns)))
-    precision = torch.addmm(eye.flatten(), padded, precisions.flatten(1))[: len(patterns)]
-    root = torch.linalg.cholesky(precision.unflatten(1, eye.shape))
-    covariances = torch.cholesky_inverse(root)
-    # A row times a matrix is several times faster than the matrix, symmetric, times a column; the
-    # transpose of what LAPACK returns lies row by row.
-    return (asked[:, None] @ covariances.mT.expand(len(asked), -1, -1))[:, 0], covariances
+    columns = torch.addmm(eye.flatten(), padded, precisions.mT.flatten(1))[: len(patterns)]
+    # Column by column, as LAPACK has them, matrices are factorised and inverted where they lie.
+    matrices = columns.unflatten(1, eye.shape).mT
+    torch.linalg.cholesky(matrices, out=matrices)
+    torch.cholesky_inverse(matrices, out=matrices)
+    # A row times a matrix is several times faster than the matrix, symmetric, times a column.
+    return (asked[:, None] @ matrices.mT.expand(len(asked), -1, -1))[:, 0], matrices
 
 
 def _leading_components(x: Tensor, k: int) -> Tensor:

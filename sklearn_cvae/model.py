@@ -385,8 +385,8 @@ class TableCVAE(nn.Module):
         means = owner.linear(factors)
         means = means + owner.linear_condition(c[:, : self.n_linear])
         params = params.index_add(2, self.mean_params, means.expand(len(params), -1, -1))
-        if params.requires_grad:
-            # Some processors take many times as long for numbers that float32 hardly holds.
+        if params.requires_grad and torch.get_num_threads() > 1:
+            # Only this thread takes what float32 hardly holds for zero; see `torch_settings`.
             params.register_hook(functools.partial(F.hardshrink, lambd=LEAST_GRADIENT))
         return TableDistribution(list(owner.kinds), params, self.n_columns)  # type: ignore[arg-type]
 

@@ -77,6 +77,19 @@ def test_no_global_state_is_touched(penguins):
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
     assert torch.get_num_threads() == before[2]
+    assert torch.tensor(1e-39) > 0  # a number that training takes for zero
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_too_small_for_float32_come_back_as_they_are(dtype):
+    X = np.random.default_rng(0).normal(size=(60, 3)) * [1, 1e-35, 1e-39]
+    X = pd.DataFrame(X, columns=list("abc")).astype(dtype)
+    X.iloc[:20, 0], X.iloc[20:40, 1], X.iloc[40:, 2] = np.nan, np.nan, np.nan
+    imputed = small().fit(X).impute(X)
+    assert (imputed.dtypes == dtype).all()
+    np.testing.assert_array_equal(imputed.where(X.isna(), X), imputed)
+    sizes = imputed.where(X.isna()).abs()
+    assert (sizes.max() > [1e-3, 1e-38, 1e-42]).all()
 
 
 def test_thread_count_is_restored_by_overlapping_fits(penguins):
@@ -660,6 +673,29 @@ def test_thread_counts_of_threads_that_overlap_are_restored():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("were_zeros", [False, True])
+def test_least_numbers_are_zeros_inside_alone(were_zeros):
+    least = np.array([1e-39], dtype=np.float32)
+
+    def are_zeros():
+        return bool((torch.from_numpy(least) * 1.0 == 0).all())
+
+    if not torch.set_flush_denormal(were_zeros):
+        pytest.skip("this processor takes the least numbers as they are")
+    try:
+        with training.torch_settings(1):
+            assert are_zeros()
+            with training.torch_settings(1):
+                pass
+            assert are_zeros()
+        assert are_zeros() == were_zeros
+        with pytest.raises(KeyError), training.torch_settings(1):
+            raise KeyError
+        assert are_zeros() == were_zeros
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_levels_that_nothing_is_known_of_have_no_deviation():
