@@ -159,10 +159,11 @@ class Histogram(Numeric):
     def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         mu, log_sigma, eta = self._split(params)
         gaussian = self._tilt(mu, log_sigma, self.centres)
-        tilted = gaussian + self._of_atoms(eta)
-        histogram = (self.log_widths + tilted / spread).softmax(-1)
-        base = (self.log_widths + gaussian / spread).softmax(-1)
-        return torch.lerp(histogram, base, self.gaussian_share)
+        # In place, here and below: to fetch memory anew takes as long as what is done in it.
+        tilted = self._of_atoms(eta).add_(gaussian)
+        histogram = tilted.div_(spread).add_(self.log_widths).softmax(-1)
+        base = gaussian.div_(spread).add_(self.log_widths).softmax(-1)
+        return histogram.lerp_(base, self.gaussian_share)
 
     def _of_atoms(self, of_bins: Tensor) -> Tensor:
         """Give each atom what its bin has; those beyond the seen range, what the outermost has."""
@@ -323,21 +324,21 @@ class TiltedGaussian(Numeric):
     def probs(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         mu, log_sigma, eta = self._split(params)
         logs = self._log_gaussian(mu, log_sigma, self.log_widths_seen, spread)
-        return (logs + self._of_atoms(eta) / spread).softmax(-1)
+        return self._of_atoms(eta).div_(spread).add_(logs).softmax(-1)
 
     def expected(self, params: Tensor, spread: float | Tensor = 1.0) -> Tensor:
         mu, log_sigma, eta = self._split(params)
         logs = self._log_gaussian(mu, log_sigma, self.log_widths, spread)
-        tilted = (logs + self._of_atoms(eta) / spread).softmax(-1)
-        return torch.lerp(tilted, logs.softmax(-1), self.gaussian_share)
+        tilted = self._of_atoms(eta).div_(spread).add_(logs).softmax(-1)
+        return tilted.lerp_(logs.softmax(-1), self.gaussian_share)
 
     def _log_gaussian(
         self, mu: Tensor, log_sigma: Tensor, log_widths: Tensor, spread: float | Tensor
     ) -> Tensor:
         """Return logs of the Gaussian's widths times densities of atoms, but for a constant."""
         precision = torch.exp(-2 * log_sigma) / spread
-        start = log_widths - 0.5 * precision * self.centres**2
-        return torch.addcmul(start, mu * precision, self.centres)
+        logs = (0.5 * precision * self.centres**2).neg_().add_(log_widths)
+        return logs.addcmul_(mu * precision, self.centres)
 
     def _of_atoms(self, eta: Tensor) -> Tensor:
         return eta.gather(-1, self.block_of_atom.expand(len(eta), -1, -1))
