@@ -8,6 +8,7 @@ gives `drawn`, as many rows, `fit_seconds` and `sample_seconds`. Nothing of this
 imported here.
 """
 
+import os
 import sys
 import time
 import warnings
@@ -62,8 +63,10 @@ def hyperimpute(train, test, seed, n_draws):
     """Its defaults. It cannot draw.
 
     Its `transform` always refits: the test table is imputed by models of the test rows alone,
-    and what was learnt from the train table is not used.
+    and what was learnt from the train table is not used. It has one process, as others have one
+    thread: where its logistic regressions start processes of their own it takes many times as long.
     """
+    os.environ["LOKY_MAX_CPU_COUNT"] = "1"
     from hyperimpute.plugins.imputers import Imputers
 
     start = time.perf_counter()
