@@ -63,10 +63,13 @@ def hyperimpute(train, test, seed, n_draws):
     """Its defaults. It cannot draw.
 
     Its `transform` always refits: the test table is imputed by models of the test rows alone,
-    and what was learnt from the train table is not used. It has one process, as others have one
-    thread: where its logistic regressions start processes of their own it takes many times as long.
+    and what was learnt from the train table is not used. It has one processor, as others have one
+    thread: on two, where its models start threads and processes of their own, some tables take many
+    times as long.
     """
-    os.environ["LOKY_MAX_CPU_COUNT"] = "1"
+    if hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[os.getpid() % len(processors)]})
     from hyperimpute.plugins.imputers import Imputers
 
     start = time.perf_counter()
