@@ -671,7 +671,7 @@ def torch_settings(n_threads: int) -> Iterator[None]:
     Some processors take a hundred times as long for numbers below 1e-38, which probabilities and
     gradients of what is ruled out are. Leaving restores both settings.
     """
-    were_zeros = bool(torch.tensor(1e-39) == 0)
+    were_zeros = bool(torch.tensor(1e-39, dtype=torch.float32, device="cpu") == 0)
     with torch_threads(n_threads):
         torch.set_flush_denormal(True)
         try:
