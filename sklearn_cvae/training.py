@@ -668,7 +668,7 @@ def torch_threads(n: int) -> Iterator[None]:
 def torch_settings(n_threads: int) -> Iterator[None]:
     """Run with some torch threads, in this one of which the least numbers of float32 are zeros.
 
-    Some processors take a hundred times as long for numbers below 1e-38, which probabilities and
+    Some processors take tens of times as long for numbers below 1e-38, which probabilities and
     gradients of what is ruled out are. Leaving restores both settings.
     """
     were_zeros = bool(torch.tensor(1e-39, dtype=torch.float32, device="cpu") == 0)
