@@ -21,18 +21,19 @@ COMPARED = [(OURS[0], "rmse"), (OURS[0], "mae"), (OURS[1], "mae"), (OURS[0], "ac
 PARTS = {"in": "in sample", "out": "out of sample"}
 TICKS = [0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10]
 PROTOCOL = """
-Up to 2,000 rows of each table, drawn by the seed. Cells are hidden in the
-whole table by `sklearn_cvae.datasets.hide_cells`; the first 70 % of the rows are the train part.
-Every method is fitted on the train part, and its hidden cells are the in-sample ones. Out of
-sample are those of the other rows, imputed by the model as it was fitted (hyperimpute cannot: it
-fits anew, to those rows alone). RMSE and MAE are over hidden numeric cells, pooled, in standard
-deviations of the train part's known cells; accuracy is over hidden categorical cells. At a rate
-of 30 %, draws of the train part are scored: CRPS over hidden numeric cells (standard deviations),
-the share of truths within the central 50 % and 90 % of the draws, and how well boosted trees tell
-rows of one completed table from true ones (AUC of unseen rows, 0.5 is the best; a method without
-draws shows its point imputation). IterativeImputer and MIWAE take numbers only and fill
-categories by the mode. A case is a table, a mechanism and a rate; its seeds draw rows and masks.
-Means over a case's seeds are of the methods that were run under all of them.
+Up to 2,000 rows of each table, drawn by the seed. Cells are hidden in the whole table by
+`sklearn_cvae.datasets.hide_cells`; the first 70 % of the rows are the train part. Every method is
+fitted on the train part, and its hidden cells are the in-sample ones. Out of sample are those of
+the other rows, imputed by the model as it was fitted (hyperimpute cannot: it fits anew, to those
+rows alone; by default it also takes columns of five levels or more for numbers). RMSE and MAE are
+over hidden numeric cells, pooled, in standard deviations of the train part's known cells; accuracy
+is over hidden categorical cells. At a rate of 30 %, draws of the train part are scored: CRPS over
+hidden numeric cells (standard deviations), the share of truths within the central 50 % and 90 % of
+the draws, and how well boosted trees tell rows of one completed table from true ones (AUC of unseen
+rows, 0.5 is the best; a method without draws shows its point imputation). IterativeImputer and
+MIWAE take numbers only and fill categories by the mode. A case is a table, a mechanism and a rate;
+its seeds draw rows and masks. Means over a case's seeds are of the methods that were run under all
+of them.
 """
 
 SECONDS = """Runs may have shared cores, and rows of the results may come from unlike machines:
