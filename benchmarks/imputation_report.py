@@ -25,7 +25,7 @@ Up to 2,000 rows of each table, drawn by the seed. Cells are hidden in the whole
 `sklearn_cvae.datasets.hide_cells`; the first 70 % of the rows are the train part. Every method is
 fitted on the train part, and its hidden cells are the in-sample ones. Out of sample are those of
 the other rows, imputed by the model as it was fitted (hyperimpute cannot: it fits anew, to those
-rows alone; by default it also takes columns of five levels or more for numbers). RMSE and MAE are
+rows alone; by default it also takes columns of four levels or more for numbers). RMSE and MAE are
 over hidden numeric cells, pooled, in standard deviations of the train part's known cells; accuracy
 is over hidden categorical cells. At a rate of 30 %, draws of the train part are scored: CRPS over
 hidden numeric cells (standard deviations), the share of truths within the central 50 % and 90 % of

@@ -65,7 +65,8 @@ def hyperimpute(train, test, seed, n_draws):
     Its `transform` always refits: the test table is imputed by models of the test rows alone,
     and what was learnt from the train table is not used. It has one processor, as others have one
     thread: on two, where its models start threads and processes of their own, some tables take many
-    times as long.
+    times as long. By default it takes categories of four levels or more for numbers, and says them
+    badly; its `class_threshold` would change that.
     """
     if hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
